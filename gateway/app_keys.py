@@ -1,0 +1,111 @@
+"""DIFY_API_KEYS: the text an operator writes → AppKeys.
+
+`app-key`, `app-key@https://other-dify/v1`, and options behind a `?` in the form of a query string. No key is ever
+shown whole: problems name it by its place in the list.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from gateway.dify_api.app import AppKey, AppMode
+from gateway.exchange.memory.modes import MEMORY_MODES
+
+_KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
+
+
+class BadAppKey(ValueError):
+    """DIFY_API_KEYS cannot be used; `problems` has one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def parse_app_keys(written: str, default_base: str) -> tuple[AppKey, ...]:
+    """Read the comma-separated list; a key given twice counts once. Raises BadAppKey."""
+    found: dict[tuple[str, str], AppKey] = {}
+    problems = []
+    items = [item for item in (part.strip() for part in written.split(",")) if item]
+    for number, item in enumerate(items, start=1):
+        try:
+            key = _parse_app_key(item, default_base)
+        except ValueError as error:
+            problems.append(f"DIFY_API_KEYS, key {number}: {error}")
+        else:
+            found.setdefault((key.key, key.base_url), key)
+    if problems:
+        raise BadAppKey(problems)
+    return tuple(found.values())
+
+
+def parse_base_url(written: str) -> str:
+    """The address of a Dify service API without its trailing slash. Raises ValueError."""
+    url = written.strip().rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an http(s) address")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("an address without user, query or fragment is wanted")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its port is not a number up to 65535") from None
+    if not url.isascii() or any(character.isspace() for character in url):
+        raise ValueError("has a character that does not belong in an address")
+    return url
+
+
+def _parse_app_key(item: str, default_base: str) -> AppKey:
+    rest, _, options = item.partition("?")
+    key, at, base = rest.partition("@")
+    key = key.strip()
+    if not _KEY.fullmatch(key):
+        raise ValueError("has a character that no key has")
+    if at:
+        base = parse_base_url(base)
+    elif default_base:
+        base = default_base
+    else:
+        raise ValueError("has no Dify: set DIFY_API_BASE, or write key@https://your-dify/v1")
+    return AppKey(key=key, base_url=base, **_parse_options(options))
+
+
+def _parse_options(written: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(written, keep_blank_values=True):
+        try:
+            field, parse = _OPTIONS[name]
+        except KeyError:
+            raise ValueError(f"unknown option {name!r}; there are {', '.join(_OPTIONS)}") from None
+        options[field] = parse(value)
+    return options
+
+
+def _mode(value: str) -> AppMode:
+    try:
+        return AppMode(value)
+    except ValueError:
+        raise ValueError(f"mode={value!r} is not one of {', '.join(AppMode)}") from None
+
+
+def _memory(value: str) -> int:
+    if value not in map(str, MEMORY_MODES):
+        raise ValueError(f"memory={value!r} is not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
+    return int(value)
+
+
+def _variable(value: str) -> str:
+    if not value.strip():
+        raise ValueError("query and output name a variable")
+    return value.strip()
+
+
+_OPTIONS = {
+    "mode": ("mode", _mode),
+    "query": ("query_variable", _variable),
+    "output": ("output_variable", _variable),
+    "memory": ("memory_mode", _memory),
+}

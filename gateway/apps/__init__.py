@@ -1,0 +1,1 @@
+"""The registry of Dify apps, one per configured key."""

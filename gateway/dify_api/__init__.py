@@ -1,0 +1,1 @@
+"""Dify's half: Turn → call, bytes of Dify's answer → answer events."""

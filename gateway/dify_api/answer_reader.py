@@ -1,0 +1,261 @@
+"""Reads the stream of one Dify run, of any app mode and of 0.15 to 1.16, and says it as the answer's events.
+
+READERS has a row for every event that Dify's service API documents or sends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from gateway.dify_api.app import AppMode
+from gateway.dify_api.errors import error_from_event
+from gateway.dify_api.failure import one_line
+from gateway.dify_api.run import Run
+from gateway.dify_api.streamed_text import mend_surrogates
+from gateway.errors import RunFailed, UpstreamProtocolError, UpstreamTruncated
+from gateway.exchange.answer import AnswerEvent, ReasoningDelta, Started
+from gateway.json_codec import loads
+
+Event = dict[str, Any]
+
+# A failure that is a stop. Since 1.9 two stop signals race; if the engine's wins, the run calls itself failed.
+_STOP_REQUESTED = re.compile(r"\bAborted: User requested stop\b", re.IGNORECASE)
+
+
+class AnswerReader:
+    """The data of Dify's events in, the answer's events out; after Finished or Failed nothing more comes.
+
+    A chatflow ends with two events, in an order that depends on the version, and either may be lost. After the first
+    one the reader is `settling`: wait a moment for the other, then call `receive_eof`.
+    """
+
+    def __init__(self, mode: AppMode, output_variable: str | None = None) -> None:
+        self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None)
+        self.events_seen = 0  # the measure of progress: whatever Dify sent but pings
+        self.unknown_events = 0
+
+    @property
+    def complete(self) -> bool:
+        """Finished or Failed was returned: stop reading."""
+        return self._run.complete
+
+    @property
+    def settling(self) -> bool:
+        """An event that can end the answer was seen, another one may still tell more."""
+        return bool(self._run.terminals) and not self._run.complete
+
+    @property
+    def workflow_run_id(self) -> str | None:
+        """The run's id, which some versions tell later than Started."""
+        return self._run.workflow_run_id
+
+    def receive_data(self, data: bytes) -> list[AnswerEvent]:
+        """Take the data of one event."""
+        run = self._run
+        if run.complete or not data:
+            return []
+        try:
+            event = loads(data)
+        except ValueError as error:
+            return run.fail(UpstreamProtocolError(one_line(f"Dify sent an event that is not JSON: {error}")))
+        name = event.get("event") if isinstance(event, dict) else None
+        reader = READERS.get(name) if isinstance(name, str) else None
+        if name == "ping":  # Dify's pings have no data; a proxy that rewrites streams may give them some
+            return []
+        self.events_seen += 1
+        if not isinstance(event, dict):
+            self.unknown_events += 1
+            return []
+        started = self._read_ids(event) if run.task_id is None else []
+        if reader is None:
+            self.unknown_events += 1
+            return started
+        return started + reader(run, event) if started else reader(run, event)
+
+    def receive_eof(self) -> list[AnswerEvent]:
+        """The stream has ended, or the caller waits no longer."""
+        if self._run.complete:
+            return []
+        if self.settling:
+            return self._run.finish()
+        return self._run.fail(UpstreamTruncated("Dify closed the stream before the end of the answer."))
+
+    def _read_ids(self, event: Event) -> list[AnswerEvent]:
+        # In every mode the first event has the task's id, and the run's too if there is one. A stop needs the task's,
+        # so Started does not wait for the other.
+        run = self._run
+        run.task_id = _text(event.get("task_id"))
+        if run.task_id is None:
+            return []
+        run.conversation_id = _text(event.get("conversation_id"))
+        run.message_id = _text(event.get("message_id"))
+        run.workflow_run_id = _text(event.get("workflow_run_id"))
+        return [Started(run.task_id, run.conversation_id, run.message_id, run.workflow_run_id)]
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def _read_message(run: Run, event: Event) -> list[AnswerEvent]:
+    if run.agent_spoke:  # the New Agent repeats its whole answer in one closing message
+        return []
+    return run.add_text(event.get("answer"), event.get("from_variable_selector"))
+
+
+def _read_agent_message(run: Run, event: Event) -> list[AnswerEvent]:
+    events = run.add_text(event.get("answer"))
+    run.agent_spoke = run.agent_spoke or bool(events)
+    return events
+
+
+def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
+    # 1.7.2 to 1.12 give this name to the text of a turn with a file; an event without `answer` is a generated file.
+    return _read_message(run, event) if "answer" in event else []
+
+
+def _read_message_replace(run: Run, event: Event) -> list[AnswerEvent]:
+    return run.replace_text(event.get("answer"), moderated=True)
+
+
+def _read_text_chunk(run: Run, event: Event) -> list[AnswerEvent]:
+    if run.output_variable is not None:  # chunks do not tell which output they belong to
+        return []
+    data = _data(event)
+    return run.add_text(data.get("text"), data.get("from_variable_selector"))
+
+
+def _read_text_replace(run: Run, event: Event) -> list[AnswerEvent]:
+    return run.replace_text(_data(event).get("text"), moderated=False)
+
+
+def _read_reasoning_chunk(run: Run, event: Event) -> list[AnswerEvent]:
+    reasoning = _text(_data(event).get("reasoning"))
+    return [ReasoningDelta(reasoning)] if reasoning else []
+
+
+# --- flows ------------------------------------------------------------------------------------------------------------
+
+
+def _read_workflow_started(run: Run, event: Event) -> list[AnswerEvent]:
+    run.is_flow = True
+    run.workflow_run_id = _text(event.get("workflow_run_id")) or run.workflow_run_id
+    return []
+
+
+def _read_node_finished(run: Run, event: Event) -> list[AnswerEvent]:
+    data = _data(event)
+    run.usage.add_node(data)
+    outputs = data.get("outputs")
+    if isinstance(outputs, dict):
+        run.note_finish_reason(data.get("node_id"), outputs.get("finish_reason"))
+    return []
+
+
+def _read_node_retry(run: Run, event: Event) -> list[AnswerEvent]:
+    run.retried = True
+    return []
+
+
+def _read_iteration_started(run: Run, event: Event) -> list[AnswerEvent]:
+    run.begin_iteration()
+    return []
+
+
+def _read_iteration_completed(run: Run, event: Event) -> list[AnswerEvent]:
+    run.end_iteration()
+    return []
+
+
+def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
+    """The run waits for a person, who answers elsewhere; OpenAI has no word for that, and the stream ends here."""
+    data = _data(event)
+    reasons = data.get("reasons")
+    asked = reasons[0] if isinstance(reasons, list) and reasons and isinstance(reasons[0], dict) else data
+    node = _text(asked.get("node_title")) or _text(asked.get("node_id"))
+    at_node = f" at its node {one_line(node, 100)!r}" if node else ""
+    message = f"The app waits for a human's input{at_node}, which cannot be given through this API."
+    return run.fail(RunFailed(message, code="human_input_required"))
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+
+
+def _read_message_end(run: Run, event: Event) -> list[AnswerEvent]:
+    metadata = event.get("metadata")
+    run.usage.add_answer(metadata.get("usage") if isinstance(metadata, dict) else None)
+    return run.end("message_end")
+
+
+def _read_workflow_finished(run: Run, event: Event) -> list[AnswerEvent]:
+    data = _data(event)
+    status, outputs = data.get("status"), data.get("outputs")
+    if status == "failed":  # not in every version followed by an `error`
+        return _fail(run, "", None, data.get("error"))
+    if status == "paused":
+        return _read_pause(run, event)
+    run.usage.add_run_total(data.get("total_tokens"))
+    run.stopped = status == "stopped"
+    run.outputs = outputs if isinstance(outputs, dict) else {}
+    return run.end("workflow_finished")
+
+
+def _read_error(run: Run, event: Event) -> list[AnswerEvent]:
+    status = event.get("status")
+    return _fail(run, _text(event.get("code")) or "", status if type(status) is int else None, event.get("message"))
+
+
+def _fail(run: Run, code: str, status: int | None, message: Any) -> list[AnswerEvent]:
+    message = message if isinstance(message, str) else ""
+    if _STOP_REQUESTED.search(message):
+        run.stopped = True
+        return run.finish()
+    return run.fail(error_from_event(code, status, message))
+
+
+def _skip(run: Run, event: Event) -> list[AnswerEvent]:
+    return []
+
+
+def _data(event: Event) -> Event:
+    data = event.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return mend_surrogates(value) if isinstance(value, str) and value else None
+
+
+READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
+    "message": _read_message,  # chat, chatflow, completion; agent: the closing repetition
+    "agent_message": _read_agent_message,  # agent-chat, agent
+    "agent_thought": _skip,  # a state that repeats agent_message's text, not a delta
+    "message_file": _read_message_file,
+    "message_replace": _read_message_replace,
+    "message_end": _read_message_end,
+    "text_chunk": _read_text_chunk,  # workflow
+    "text_replace": _read_text_replace,
+    "reasoning_chunk": _read_reasoning_chunk,  # >= 1.15
+    "workflow_started": _read_workflow_started,
+    "workflow_finished": _read_workflow_finished,
+    "workflow_paused": _read_pause,  # >= 1.13
+    "human_input_required": _read_pause,  # >= 1.14
+    "human_input_form_filled": _skip,
+    "human_input_form_timeout": _skip,
+    "node_started": _skip,
+    "node_finished": _read_node_finished,
+    "node_retry": _read_node_retry,
+    "iteration_started": _read_iteration_started,
+    "iteration_next": _skip,
+    "iteration_completed": _read_iteration_completed,
+    "loop_started": _skip,  # unlike an iteration's, a loop's text is in outputs.answer
+    "loop_next": _skip,
+    "loop_completed": _skip,
+    "parallel_branch_started": _skip,  # 0.8 to 1.8
+    "parallel_branch_finished": _skip,
+    "agent_log": _skip,
+    "tts_message": _skip,
+    "tts_message_end": _skip,
+    "error": _read_error,
+}

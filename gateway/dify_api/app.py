@@ -1,0 +1,63 @@
+"""One Dify app: what its key opens, as /info and /parameters describe it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.exchange.model import InputField, Model
+
+
+class AppMode(StrEnum):
+    """Dify's app modes, in Dify's words (service API, 0.15 to 1.16)."""
+
+    CHAT = "chat"
+    AGENT_CHAT = "agent-chat"
+    AGENT = "agent"  # the New Agent, 1.16
+    ADVANCED_CHAT = "advanced-chat"  # chatflow
+    COMPLETION = "completion"
+    WORKFLOW = "workflow"
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether a workflow engine runs the app."""
+        return self in (AppMode.ADVANCED_CHAT, AppMode.WORKFLOW)
+
+    @property
+    def takes_query(self) -> bool:
+        """Whether the user's text travels as `query`; other modes take it as one of their inputs."""
+        return self not in (AppMode.COMPLETION, AppMode.WORKFLOW)
+
+
+@dataclass(frozen=True, slots=True)
+class AppKey:
+    """One configured key and what the operator said about its app."""
+
+    key: str = field(repr=False)
+    base_url: str  # of Dify's service API, ends in /v1, no trailing slash
+    mode: AppMode | None = None  # None: ask Dify
+    query_variable: str | None = None  # completion, workflow: the input that takes the user's text
+    output_variable: str | None = None  # workflow: the output that is the answer
+    memory_mode: int | None = None  # None: CONVERSATION_MEMORY_MODE
+
+    @property
+    def hint(self) -> str:
+        """What may be shown of the key: its last four characters."""
+        return f"…{self.key[-4:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app as Dify described it at the last refresh."""
+
+    key: AppKey
+    model_id: str  # unique in a snapshot, stable until restart
+    name: str
+    mode: AppMode
+    description: str = ""
+    inputs: tuple[InputField, ...] = ()
+    created: int = 0  # Unix seconds: when the gateway first saw it
+
+    def model(self) -> Model:
+        """The app as an entry of the model list."""
+        return Model(self.model_id, self.created, self.name, self.mode, self.description, self.inputs)

@@ -1,0 +1,158 @@
+"""What is remembered of one Dify run while its stream is read, and how its answer ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.dify_api.app import AppMode
+from gateway.dify_api.failure import one_line
+from gateway.dify_api.outputs import render_output, render_outputs, renders_as_dify
+from gateway.dify_api.streamed_text import StreamedText, mend_surrogates
+from gateway.dify_api.usage import UsageCount
+from gateway.errors import GatewayError, RunFailed
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta
+
+# Providers' words for a reached limit: OpenAI's, Anthropic's and Google's. Dify passes them on as they are.
+_LIMIT_REACHED = frozenset({"length", "max_tokens"})
+
+
+class Run:
+    """The state of one stream; the rows of READERS call it, and their returns are the answer's events."""
+
+    def __init__(self, mode: AppMode, output_variable: str | None) -> None:
+        self.mode = mode
+        self.output_variable = output_variable
+        self.task_id: str | None = None
+        self.conversation_id: str | None = None
+        self.message_id: str | None = None
+        self.workflow_run_id: str | None = None
+        self.usage = UsageCount()
+        self.text = StreamedText()
+        self.speaker: Any = None  # where the last text came from: [node id, variable]
+        self.agent_spoke = False
+        self.is_flow = False  # a workflow engine runs; moderation and annotations answer a chatflow without it
+        self.retried = False  # what a failed attempt streamed is in the text
+        self.iteration_spoke = False
+        self.stopped = False
+        self.outputs: dict[str, Any] = {}
+        self.complete = False
+        self.terminals: set[str] = set()  # the events seen that can end the answer
+        self._replacement: str | None = None  # the whole text, once Dify has taken back what it streamed
+        self._moderated = False
+        self._limits: dict[str, bool] = {}  # whether an LLM node reached its limit, in the order of their ends
+        self._iteration_start: int | None = None  # the text's length when the open iteration began
+
+    def add_text(self, text: Any, selector: Any = None) -> list[AnswerEvent]:
+        """Take more of the answer's text."""
+        if not text or not isinstance(text, str):
+            return []
+        if selector:
+            self.speaker = selector
+        if self._replacement is not None:
+            self._replacement += text
+            return []
+        text = self.text.add(text)
+        return [TextDelta(text)] if text else []
+
+    def replace_text(self, text: Any, moderated: bool) -> list[AnswerEvent]:
+        """Take a text that stands for all before it; 0.15 sends it on every turn of a moderated app, mostly equal."""
+        if not isinstance(text, str) or self.output_variable is not None:
+            return []
+        unsaid = not self.text.length
+        missing = self.text.missing_from(text) if self._replacement is None else None
+        if text and (unsaid or missing is None):
+            self._moderated = self._moderated or moderated
+        if missing is None:
+            self._replacement = text
+            return []
+        return self.add_text(missing)
+
+    def note_finish_reason(self, node: Any, reason: Any) -> None:
+        """Take how an LLM node ended. In a loop it ends several times: the last time counts, and comes last."""
+        if isinstance(node, str) and isinstance(reason, str):
+            self._limits.pop(node, None)
+            self._limits[node] = reason.lower() in _LIMIT_REACHED
+
+    def begin_iteration(self) -> None:
+        """Text from now on is said inside of an iteration."""
+        self._iteration_start = self.text.length
+
+    def end_iteration(self) -> None:
+        """Text from now on is not."""
+        if self._iteration_start is not None and self.text.length > self._iteration_start:
+            self.iteration_spoke = True
+        self._iteration_start = None
+
+    def end(self, terminal: str) -> list[AnswerEvent]:
+        """An event that can end the answer has come: finish, or let the caller wait for its twin.
+
+        A chatflow's run ends with two: <= 1.12 sends workflow_finished first, >= 1.13.1 message_end, and 1.13.0 never
+        sends message_end.
+        """
+        self.terminals.add(terminal)
+        twin_expected = self.is_flow and self.mode is not AppMode.WORKFLOW
+        return [] if twin_expected and len(self.terminals) == 1 else self.finish()
+
+    def finish(self) -> list[AnswerEvent]:
+        """Give the answer its end."""
+        try:
+            settled, is_better = self._settled_text()
+        except GatewayError as error:
+            return self.fail(error)
+        events: list[AnswerEvent] = [TextDelta(held)] if (held := self.text.end()) else []
+        text = None if self._replacement is None else mend_surrogates(self._replacement)
+        if text is None and settled is not None:
+            missing = self.text.missing_from(settled)
+            if missing:
+                events.append(TextDelta(missing))
+            elif missing is None and is_better:
+                text = mend_surrogates(settled)
+        self.complete = True
+        return [*events, Finished(self._finish_reason(), self.usage.result(), text)]
+
+    def fail(self, error: GatewayError) -> list[AnswerEvent]:
+        """Give the answer its end: it is none."""
+        self.complete = True
+        return [Failed(error)]
+
+    def _settled_text(self) -> tuple[str | None, bool]:
+        """The text that the run settled on, if it tells, and whether it is better than a stream that differs.
+
+        Workflow: all outputs, joined as Dify >= 1.9 streams them. Where nothing or only the beginning of that was
+        streamed (0.15 streams LLM nodes alone) the rest follows at the end. Where the stream differs, the outputs are
+        better: a retry repeats text in the stream, parallel branches shuffle it, separated reasoning stays in it. But
+        that is sure only if all of them are rendered as Dify does. Of a list or an object Dify streams another, equally
+        good text, so then the stream stands.
+
+        Chatflow: the stream. outputs.answer is no measure, as 1.12 leaves out what was said inside of an iteration and
+        orders parallel branches in another way; it is better where a retry has repeated text and no iteration spoke,
+        and where nothing was streamed.
+        """
+        if self.stopped:
+            return None, False
+        if self.mode is not AppMode.WORKFLOW:
+            answer = self.outputs.get("answer")
+            told = isinstance(answer, str) and (not self.text.length or (self.retried and not self.iteration_spoke))
+            return (answer, True) if told else (None, False)
+        if self.output_variable is not None:
+            return self._configured_output(self.output_variable), True
+        if not self.outputs:
+            return None, False
+        return render_outputs(self.outputs), self.retried or all(map(renders_as_dify, self.outputs.values()))
+
+    def _configured_output(self, variable: str) -> str:
+        if variable in self.outputs:
+            return render_output(self.outputs[variable])
+        names = ", ".join(map(repr, self.outputs)) or "none"
+        raise RunFailed(one_line(f"The workflow has no output {variable!r}. Its outputs: {names}."))
+
+    def _finish_reason(self) -> FinishReason:
+        if self._moderated:
+            return FinishReason.CONTENT_FILTER
+        if self.stopped:
+            return FinishReason.LENGTH
+        # Of the node that spoke last if it is an LLM; else of the last LLM, whose text may be in what was said last.
+        speaker = self.speaker[0] if isinstance(self.speaker, list) and self.speaker else None
+        last = next(reversed(self._limits.values()), False)
+        limit_reached = self._limits.get(speaker, last) if isinstance(speaker, str) else last
+        return FinishReason.LENGTH if limit_reached else FinishReason.STOP

@@ -1,0 +1,1 @@
+"""The middle: neutral vocabulary between OpenAI's half and Dify's half."""

@@ -1,0 +1,76 @@
+"""What an app answers, piece by piece, in neutral words.
+
+An answer is a list of events in this order: at most one Started, any number of deltas, then exactly one Finished or
+Failed. Nothing follows Finished or Failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.errors import GatewayError
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Dify has begun a run. Ids are Dify's own and keep its names; those that a mode lacks are None."""
+
+    task_id: str
+    conversation_id: str | None = None
+    message_id: str | None = None
+    workflow_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More of the answer's text; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """More of what the model thought; never empty."""
+
+    text: str
+
+
+class FinishReason(StrEnum):
+    """Why the text ends where it ends (OpenAI's words)."""
+
+    STOP = "stop"
+    LENGTH = "length"  # the model's limit, or the run was stopped from outside before its natural end
+    CONTENT_FILTER = "content_filter"  # Dify's moderation replaced the text
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as Dify counted them; never estimated here."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is whole.
+
+    `text` is the answer as Dify settled it, where that differs from the deltas' concatenation (moderation, a node's
+    retry, several workflow outputs); readers that have shown nothing yet use it instead. None: the deltas are right.
+    """
+
+    reason: FinishReason = FinishReason.STOP
+    usage: Usage | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer ends in an error; text sent before it is not whole."""
+
+    error: GatewayError
+
+
+AnswerEvent = Started | TextDelta | ReasoningDelta | Finished | Failed

@@ -1,0 +1,1 @@
+"""How a client's history reaches Dify: one file per memory mode, one table."""

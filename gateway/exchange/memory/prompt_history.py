@@ -1,0 +1,49 @@
+"""Memory mode 1: the client's whole history, folded into one query.
+
+OpenAI's clients send the history with every request and Dify takes one text, so this works with every app and client
+and keeps no state anywhere.
+"""
+
+from __future__ import annotations
+
+from gateway.errors import InvalidRequest
+from gateway.exchange.turn import Message, Prompt, Role, Turn
+
+_INTRODUCTION = "The conversation so far:"
+
+# What the model is to do after the history, by who spoke last.
+_TASKS = {
+    Role.USER: "Reply to the user's next message:",
+    Role.TOOL: "Go on with this result of the tool:",
+    Role.ASSISTANT: "Go on from where the assistant stopped.",
+}
+
+
+class PromptHistory:
+    """Sends system text, then what was said in order, then what is said now."""
+
+    meaning = "prompt_history: the whole history in every query"
+
+    def recall(self, turn: Turn) -> Prompt:
+        """Make the query. Raises InvalidRequest when there is no text in it."""
+        messages = [message for message in turn.messages if message.text.strip()]
+        if not messages:
+            raise InvalidRequest("'messages' has no text to send to the app.", param="messages")
+        parts = [message.text for message in messages if message.role is Role.SYSTEM]
+        spoken = [message for message in messages if message.role is not Role.SYSTEM]
+        if len(spoken) == 1:
+            parts.append(spoken[0].text)  # nothing to tell apart, so nothing is added
+        elif spoken:
+            parts += _folded(spoken)
+        return Prompt("\n\n".join(parts))
+
+
+def _folded(spoken: list[Message]) -> list[str]:
+    """History in tags, which keep speakers apart even where a text has several lines; the current text bare."""
+    *earlier, last = spoken
+    if last.role is Role.ASSISTANT:
+        earlier, current = spoken, []
+    else:
+        current = [last.text]
+    history = "\n".join(f"<{message.role}>\n{message.text}\n</{message.role}>" for message in earlier)
+    return [f"{_INTRODUCTION}\n{history}", "\n".join([_TASKS[last.role], *current])]

@@ -1,0 +1,32 @@
+"""What a model is, in neutral words: an app's name and the inputs it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.exchange.turn import JSONValue
+
+
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """One variable that an app asks for, as Dify's /parameters describes it."""
+
+    variable: str
+    kind: str  # Dify's word: text-input, paragraph, select, number, checkbox, file, file-list, json_object, …
+    label: str = ""
+    required: bool = False
+    max_length: int | None = None  # characters; for a file-list, files
+    options: tuple[str, ...] = ()
+    default: JSONValue = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One entry of the model list."""
+
+    id: str
+    created: int  # Unix seconds; Dify tells no date, so: when the gateway first saw the app
+    name: str
+    mode: str
+    description: str = ""
+    inputs: tuple[InputField, ...] = ()

@@ -1,0 +1,39 @@
+"""The one place that reads and writes JSON: ujson's flags, and the limits on what comes from outside.
+
+ujson is lenient (NaN, 1e400, leading zeros, raw line breaks in strings), which is right for Dify's events and wrong
+for a client's body; clients' bodies are therefore read by `loads_strict`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import ujson
+
+
+def loads(text: bytes | str) -> Any:
+    """Decode what Dify sent. Raises ValueError, also for nesting over ujson's limit of 1,024."""
+    return ujson.loads(text)
+
+
+def dumps(value: Any) -> bytes:
+    """Encode as ASCII, without spaces. Raises ValueError for NaN and infinities."""
+    try:
+        # ASCII because some clients split lines at U+2028 and U+0085 (openai-python 1.12 does).
+        text = ujson.dumps(value, ensure_ascii=True, escape_forward_slashes=False, allow_nan=False)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+    return text.encode("ascii")
+
+
+def loads_strict(text: bytes) -> Any:
+    """Decode a client's body by RFC 8259. Raises ValueError for NaN, duplicates of bad UTF-8, deep nesting, …"""
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,65 @@
+"""Log lines: one event with fields each, as text or JSON, and never a key in them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from gateway.json_codec import dumps
+from gateway.scrub import scrub
+
+ACCESS_LOG = logging.getLogger("gateway.access")
+
+
+def set_up_logs(level: str, form: str) -> None:
+    """Send every record to standard error in the chosen form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(FORMATTERS[form]())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Tornado's own access line would be a second one; its notes on malformed HTTP are the clients' noise.
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-22T10:00:00 INFO gateway.access request request_id=req_… status=200`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={_one_word(value)}" for name, value in _fields(record).items())
+        line = super().format(record)
+        first, line_break, rest = line.partition("\n")
+        return scrub(first + fields + line_break + rest)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line, for log collectors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return scrub(dumps(entry).decode("ascii"))
+
+
+FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields = getattr(record, "fields", None)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _one_word(value: object) -> str:
+    text = str(value)
+    plain = text.isprintable() and not any(character in text for character in ' "=')
+    return text if plain and text else dumps(text).decode("ascii")

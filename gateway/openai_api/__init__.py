@@ -1,0 +1,1 @@
+"""OpenAI's half: request JSON → Turn, answer events → chunks or one document."""

@@ -1,0 +1,205 @@
+"""A chat completion request → Turn (OpenAI's API reference, POST /chat/completions)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateway import json_codec
+from gateway.errors import InvalidRequest
+from gateway.exchange.turn import JSONValue, Message, Role, Turn
+from gateway.openai_api import parameters
+from gateway.openai_api.content_parts import PART_SEPARATOR, read_content
+from gateway.openai_api.parameters import pick, read_array, read_object, read_text, require
+
+Fields = dict[str, object]
+
+
+def parse_request(body: object) -> Turn:
+    """Read a decoded body. Raises InvalidRequest, with the path of the parameter that is at fault."""
+    fields = read_object(body, "")
+    parameters.check_types(fields, parameters.CHAT_PARAMETERS)
+    for limit in LIMITS:
+        limit.check(fields)
+    for name in ("tools", "functions"):
+        _check_tools(fields.get(name) or [], name)
+    return Turn(
+        model=_read_model(fields),
+        messages=_read_messages(fields),
+        stream=fields.get("stream") is True,
+        include_usage=_read_include_usage(fields),
+        inputs=_find_inputs(fields),
+        user=_read_user(fields),
+    )
+
+
+# --- what a text answer cannot fulfil ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A parameter that is served only in part: ignoring the rest would make the answer a lie."""
+
+    param: str
+    allows: Callable[[object], bool]
+    message: str
+
+    def check(self, fields: Mapping[str, object]) -> None:
+        value = fields.get(self.param)
+        if value is not None and not self.allows(value):
+            raise InvalidRequest(self.message, param=self.param, code="unsupported_parameter")
+
+
+def _lets_text_answer(choice: object) -> bool:
+    if isinstance(choice, dict):  # a named tool, or a list of allowed ones of which none need be called
+        allowed = choice.get("allowed_tools")
+        return isinstance(allowed, dict) and allowed.get("mode") == "auto"
+    return choice in ("auto", "none")
+
+
+def _lets_text_format(value: object) -> bool:
+    return isinstance(value, dict) and value.get("type") == "text"
+
+
+def _lets_text_modality(value: object) -> bool:
+    return isinstance(value, list) and all(item == "text" for item in value)
+
+
+_CALLS = "'{}' may be 'auto' or 'none' only: this model answers with text and cannot be made to call a tool."
+LIMITS = (
+    Limit("n", lambda value: value == 1, "'n' must be 1: this model gives one choice per request."),
+    Limit("tool_choice", _lets_text_answer, _CALLS.format("tool_choice")),
+    Limit("function_call", _lets_text_answer, _CALLS.format("function_call")),
+    Limit(
+        "response_format",
+        _lets_text_format,
+        "'response_format' may be of type 'text' only: this model cannot be held to a JSON format.",
+    ),
+    Limit("modalities", _lets_text_modality, "'modalities' may hold 'text' only: this model answers with text."),
+    Limit("audio", lambda value: False, "'audio' is not supported: this model answers with text."),
+)
+
+
+def _check_tools(tools: object, name: str) -> None:
+    """The shape alone: an app answers with text whatever tools it could call, which "auto" allows."""
+    for index, tool in enumerate(read_array(tools, name)):
+        read_object(tool, f"{name}[{index}]")
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRule:
+    """What a role's messages are to us, and whether they may come without content."""
+
+    role: Role
+    needs_content: bool = True
+
+
+ROLES = {
+    "system": RoleRule(Role.SYSTEM),
+    "developer": RoleRule(Role.SYSTEM),  # the newer word for system
+    "user": RoleRule(Role.USER),
+    "assistant": RoleRule(Role.ASSISTANT, needs_content=False),  # null or absent beside tool calls
+    "tool": RoleRule(Role.TOOL, needs_content=False),  # a tool may have nothing to say
+    "function": RoleRule(Role.TOOL, needs_content=False),  # before tools there were functions
+}
+
+
+def _read_model(fields: Fields) -> str:
+    model = read_text(require(fields.get("model"), "model"), "model")
+    if not model:
+        raise InvalidRequest("Invalid 'model': expected a non-empty string.", param="model")
+    return model
+
+
+def _read_messages(fields: Fields) -> tuple[Message, ...]:
+    items = read_array(require(fields.get("messages"), "messages"), "messages")
+    if not items:
+        raise InvalidRequest("Invalid 'messages': expected a non-empty array.", param="messages", code="empty_array")
+    messages = tuple(_read_message(item, f"messages[{index}]") for index, item in enumerate(items))
+    if not any(message.text for message in messages):
+        raise InvalidRequest("Invalid 'messages': none of the messages has any text.", param="messages")
+    return messages
+
+
+def _read_message(item: object, path: str) -> Message:
+    fields = read_object(item, path)
+    rule = pick(ROLES, require(fields.get("role"), f"{path}.role"), f"{path}.role")
+    if rule.needs_content:
+        require(fields.get("content"), f"{path}.content")
+    texts = [read_content(fields.get("content"), f"{path}.content")]
+    if rule.role is Role.ASSISTANT:
+        texts += _read_assistant_extras(fields, path)
+    return Message(rule.role, PART_SEPARATOR.join(text for text in texts if text))
+
+
+def _read_assistant_extras(fields: Fields, path: str) -> list[str]:
+    """What an assistant said without content: a refusal and calls, told in words so that the history stays whole."""
+    texts: list[str] = []
+    if fields.get("refusal") is not None:
+        texts.append(read_text(fields["refusal"], f"{path}.refusal"))
+    if fields.get("tool_calls") is not None:
+        calls = read_array(fields["tool_calls"], f"{path}.tool_calls")
+        texts += [_tell_tool_call(call, f"{path}.tool_calls[{index}]") for index, call in enumerate(calls)]
+    if fields.get("function_call") is not None:
+        texts.append(_tell_call(fields["function_call"], f"{path}.function_call", "arguments"))
+    return texts
+
+
+TOOL_CALL_TYPES = {"function": "arguments", "custom": "input"}  # a call's type names its object; the field inside it
+
+
+def _tell_tool_call(call: object, path: str) -> str:
+    fields = read_object(call, path)
+    kind = "function"  # where a call has no type: some compatible servers leave it out, and clients echo them
+    if fields.get("type") is not None:
+        kind = read_text(fields["type"], f"{path}.type")
+    arguments_field = pick(TOOL_CALL_TYPES, kind, f"{path}.type")
+    return _tell_call(require(fields.get(kind), f"{path}.{kind}"), f"{path}.{kind}", arguments_field)
+
+
+def _tell_call(call: object, path: str, arguments_field: str) -> str:
+    fields = read_object(call, path)
+    name = read_text(require(fields.get("name"), f"{path}.name"), f"{path}.name")
+    arguments = fields.get(arguments_field)
+    text = "" if arguments is None else read_text(arguments, f"{path}.{arguments_field}")
+    return f"[called {name}({text})]"
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def _read_user(fields: Fields) -> str | None:
+    """The empty string names nobody; Dify refuses it."""
+    user = fields.get("user")
+    return None if user is None else read_text(user, "user") or None
+
+
+def _read_include_usage(fields: Fields) -> bool:
+    """Tolerated without `stream`: several clients send it always."""
+    options = fields.get("stream_options")
+    include_usage = options.get("include_usage") if isinstance(options, dict) else None
+    if include_usage is None:
+        return False
+    if not isinstance(include_usage, bool):
+        raise parameters.wrong_type("stream_options.include_usage", parameters.BOOLEAN.words, include_usage)
+    return include_usage
+
+
+def _find_inputs(fields: Fields) -> Mapping[str, JSONValue]:
+    """`inputs` of the body, or else of `metadata`, where clients without extra body fields can put them."""
+    if fields.get("inputs") is not None:
+        return parameters.read_inputs(fields["inputs"], "inputs")
+    metadata = fields.get("metadata")
+    inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
+    if inputs is None:
+        return {}
+    path = "metadata.inputs"
+    if isinstance(inputs, str):  # OpenAI's metadata values are strings
+        try:
+            inputs = json_codec.loads_strict(read_text(inputs, path).encode())
+        except ValueError as error:
+            raise InvalidRequest(f"Invalid value for '{path}': the string is not JSON.", param=path) from error
+    return parameters.read_inputs(inputs, path)

@@ -1,0 +1,186 @@
+"""Types of request parameters: one table, one way to say what was expected and what came.
+
+Strict about the types of what OpenAI's reference documents, since a wrong type is a client's bug; silent about
+parameters it does not know, since every front end sends a few of its own. Ranges are not checked: nothing here uses
+the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway.errors import InvalidRequest
+from gateway.exchange.turn import JSONValue
+
+T = TypeVar("T")
+
+MAX_INPUT_DEPTH = 100  # far below what the JSON encoder and Python's stack can carry, far above any app's variables
+
+
+@dataclass(frozen=True, slots=True)
+class JSONType:
+    """A type as OpenAI's error messages call it."""
+
+    words: str
+    accepts: Callable[[object], bool]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)  # in Python True is an int, in JSON not
+
+
+def _is_integer(value: object) -> bool:
+    # JSON has one kind of number: some clients write 256.0, and JSON Schema calls that an integer.
+    return _is_number(value) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+
+
+STRING = JSONType("a string", lambda value: isinstance(value, str))
+NUMBER = JSONType("a number", _is_number)
+INTEGER = JSONType("an integer", _is_integer)
+BOOLEAN = JSONType("a boolean", lambda value: isinstance(value, bool))
+OBJECT = JSONType("an object", lambda value: isinstance(value, dict))
+ARRAY = JSONType("an array", lambda value: isinstance(value, list))
+STRING_OR_ARRAY = JSONType("a string or an array", lambda value: isinstance(value, str | list))
+STRING_OR_OBJECT = JSONType("a string or an object", lambda value: isinstance(value, str | dict))
+
+# Every parameter of POST /chat/completions in OpenAI's API reference; null is fine for each of them.
+CHAT_PARAMETERS: dict[str, JSONType] = {
+    "model": STRING,
+    "messages": ARRAY,
+    "stream": BOOLEAN,
+    "stream_options": OBJECT,
+    "n": INTEGER,
+    "user": STRING,
+    "inputs": OBJECT,  # not OpenAI's: Dify's input variables
+    "metadata": OBJECT,
+    "tools": ARRAY,
+    "tool_choice": STRING_OR_OBJECT,
+    "parallel_tool_calls": BOOLEAN,
+    "functions": ARRAY,
+    "function_call": STRING_OR_OBJECT,
+    "response_format": OBJECT,
+    "modalities": ARRAY,
+    "audio": OBJECT,
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "max_tokens": INTEGER,
+    "max_completion_tokens": INTEGER,
+    "presence_penalty": NUMBER,
+    "frequency_penalty": NUMBER,
+    "logit_bias": OBJECT,
+    "logprobs": BOOLEAN,
+    "top_logprobs": INTEGER,
+    "stop": STRING_OR_ARRAY,
+    "seed": INTEGER,
+    "service_tier": STRING,
+    "store": BOOLEAN,
+    "reasoning_effort": STRING,
+    "verbosity": STRING,
+    "prediction": OBJECT,
+    "moderation": OBJECT,
+    "web_search_options": OBJECT,
+    "safety_identifier": STRING,
+    "prompt_cache_key": STRING,
+    "prompt_cache_options": OBJECT,
+    "prompt_cache_retention": STRING,
+}
+
+
+def check_types(body: Mapping[str, object], table: Mapping[str, JSONType]) -> None:
+    """Raise InvalidRequest for the first parameter of the table that has a wrong type."""
+    for name, expected in table.items():
+        value = body.get(name)
+        if value is not None and not expected.accepts(value):
+            raise wrong_type(name, expected.words, value)
+
+
+def require(value: object, path: str) -> object:
+    """The value of a parameter that may be neither absent nor null."""
+    if value is None:
+        raise InvalidRequest(f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter")
+    return value
+
+
+def read_object(value: object, path: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise wrong_type(path, OBJECT.words, value)
+    return value
+
+
+def read_array(value: object, path: str) -> list[object]:
+    if not isinstance(value, list):
+        raise wrong_type(path, ARRAY.words, value)
+    return value
+
+
+def read_text(value: object, path: str) -> str:
+    """A string as Dify can store it: without NUL, which PostgreSQL refuses, and encodable as UTF-8."""
+    if not isinstance(value, str):
+        raise wrong_type(path, STRING.words, value)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        message = f"Invalid value for '{path}': a lone surrogate at position {error.start} is not valid Unicode."
+        raise InvalidRequest(message, param=path) from error
+    return value.replace("\0", "")
+
+
+def read_inputs(value: object, path: str, depth: int = 1) -> dict[str, JSONValue]:
+    """Dify's input variables: an object whose strings and numbers can all be sent on."""
+    fields = read_object(value, path)
+    return {read_text(name, path): _read_value(field, _step(path, name), depth) for name, field in fields.items()}
+
+
+def pick(words: Mapping[str, T], value: object, path: str) -> T:
+    """The row of a table that a string of the client's names."""
+    name = read_text(value, path)
+    if name not in words:
+        supported = ", ".join(repr(word) for word in words)
+        raise InvalidRequest(f"Invalid value: {quote(name)}. Supported values are: {supported}.", param=path)
+    return words[name]
+
+
+def wrong_type(path: str, expected: str, value: object) -> InvalidRequest:
+    """In the words of OpenAI's own messages, which clients' users know."""
+    what = f"'{path}'" if path else "the request body"
+    message = f"Invalid type for {what}: expected {expected}, but got {_name_type(value)} instead."
+    return InvalidRequest(message, param=path or None, code="invalid_type")
+
+
+def quote(text: str) -> str:
+    """A client's own words for an error message: short, and printable whatever they are."""
+    return repr(text if len(text) <= 64 else text[:63] + "…")
+
+
+def _read_value(value: object, path: str, depth: int) -> JSONValue:
+    if depth > MAX_INPUT_DEPTH:
+        message = f"Invalid value: '{path[:64]}…' is nested too deeply, over {MAX_INPUT_DEPTH} levels."
+        raise InvalidRequest(message, param="inputs")
+    if isinstance(value, str):
+        return read_text(value, path)
+    if isinstance(value, dict):
+        return read_inputs(value, path, depth + 1)
+    if isinstance(value, list):
+        return [_read_value(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):  # 1e400 is good JSON, but no number of ours
+        raise InvalidRequest(f"Invalid value for '{path}': the number is too large.", param=path)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise wrong_type(path, "a JSON value", value)
+
+
+def _step(path: str, name: str) -> str:
+    """The path of a field that the client named; odd names are quoted, since paths stand in messages and logs."""
+    return f"{path}.{name}" if name.isprintable() and len(name) <= 64 else f"{path}[{quote(name)}]"
+
+
+def _name_type(value: object) -> str:
+    if value is None:
+        return "null"
+    if _is_number(value) and not _is_integer(value):
+        return "a decimal number"
+    kinds = (BOOLEAN, INTEGER, STRING, ARRAY, OBJECT)
+    return next((kind.words for kind in kinds if kind.accepts(value)), type(value).__name__)

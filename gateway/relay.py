@@ -1,0 +1,141 @@
+"""One turn in flight: from the Turn to the last answer event, and nothing left running behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+
+from gateway.dify_api import calls
+from gateway.dify_api.answer_reader import AnswerReader
+from gateway.dify_api.app import App
+from gateway.dify_api.inputs import fill_inputs
+from gateway.errors import GatewayError
+from gateway.exchange.answer import AnswerEvent, Started
+from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.turn import Turn
+from gateway.observability.request_timeline import RequestTimeline
+from gateway.services import Services
+from gateway.sse import SSEDecoder
+from gateway.upstream.dify_client import stream_error
+from gateway.upstream.transfer import Transfer
+
+log = logging.getLogger(__name__)
+
+_TWIN_GRACE_SECONDS = 1.5  # a chatflow has two terminal events; the second one follows at once or never
+_FIRST_EVENT_SECONDS = 30.0  # how long an abandoned run may take to tell its task id
+
+
+class LiveAnswer:
+    """Asks Dify when entered, hands out the answer in batches, stops the run when left early.
+
+    A batch is everything that one read of the socket brought; the empty batch means that the answer is over.
+    """
+
+    def __init__(self, turn: Turn, app: App, user: str, services: Services, timeline: RequestTimeline) -> None:
+        self._turn = turn
+        self._app = app
+        self._user = user
+        self._services = services
+        self._timeline = timeline
+        self._decoder = SSEDecoder()
+        self._reader = AnswerReader(app.mode, app.key.output_variable)
+        self._transfer: Transfer | None = None
+        self._task_id: str | None = None
+        self._refused = False  # Dify answered with an error instead of a stream: nothing runs
+
+    async def __aenter__(self) -> LiveAnswer:
+        settings = self._services.settings
+        mode = settings.conversation_memory_mode if self._app.key.memory_mode is None else self._app.key.memory_mode
+        prompt = MEMORY_MODES[mode].recall(self._turn)
+        inputs = fill_inputs(self._app, self._turn.inputs, prompt.query)
+        call = calls.ask(self._app, prompt, inputs, self._user)
+        self._transfer = self._services.dify.ask(self._app.key, call)
+        self._timeline.asked()
+        return self
+
+    async def next_batch(self) -> list[AnswerEvent]:
+        """Wait for more of the answer. Raises the GatewayError that kept Dify from answering at all."""
+        transfer = self._transfer
+        assert transfer is not None
+        if not transfer.answered:
+            head = await transfer.head()
+            self._timeline.answered()
+            if head.status != 200 or head.content_type != "text/event-stream":
+                self._refused = True
+                raise await stream_error(head, transfer)
+        while not self._reader.complete:
+            if events := await self._read(transfer):
+                return events
+        return []
+
+    def abandon(self) -> None:
+        """The client has left: whoever waits in `next_batch` gets the end."""
+        if self._transfer is not None and self._task_id:
+            self._transfer.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._transfer is None:
+            return
+        if self._reader.complete or self._refused:
+            self._transfer.cancel()
+        elif self._task_id:
+            self._transfer.cancel()
+            self._services.background.start(self._stop())
+        elif not self._transfer.ended:
+            self._services.background.start(self._stop_when_known(self._transfer))
+
+    async def _read(self, transfer: Transfer) -> list[AnswerEvent]:
+        reader = self._reader
+        seen = reader.events_seen
+        try:
+            # A wait with a time-out costs 20 µs, so it is made only between two terminal events.
+            data = await (asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS) if reader.settling else transfer.read())
+        except TimeoutError:
+            data = b""
+        except GatewayError:
+            if not reader.settling:
+                raise
+            data = b""  # the connection broke after the first terminal event: the answer is whole
+        if not data:
+            return self._receive(self._decoder.finish()) + reader.receive_eof()
+        events = self._receive(self._decoder.feed(data))
+        if reader.events_seen != seen:
+            transfer.note_progress()
+        return events
+
+    def _receive(self, frames: list[bytes]) -> list[AnswerEvent]:
+        reader = self._reader
+        events = [event for data in frames for event in reader.receive_data(data)]
+        if self._task_id is None and events and isinstance(events[0], Started):
+            self._task_id = events[0].task_id
+        return events
+
+    async def _stop_when_known(self, transfer: Transfer) -> None:
+        """Dify has taken the question, but not told its task id: wait for it, or the model would go on unseen."""
+        try:
+            async with asyncio.timeout(_FIRST_EVENT_SECONDS):
+                while not self._task_id and (data := await transfer.read()):
+                    self._receive(self._decoder.feed(data))
+        except (TimeoutError, GatewayError):
+            pass  # nothing came, so there is nothing to stop
+        finally:
+            transfer.cancel()
+        if self._task_id and not self._reader.complete:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""
+        call = calls.stop(self._app, self._task_id or "", self._user)
+        outcome = "failed"
+        for _ in range(2):
+            try:
+                answer = await self._services.dify.fetch(self._app.key, call)
+            except GatewayError as error:
+                log.warning("stop call failed model=%s error=%s", self._app.model_id, error.code)
+                continue
+            outcome = "ok" if answer.head.status == 200 else "refused"
+            break
+        self._services.metrics.stop_calls.labels(outcome).inc()

@@ -1,0 +1,104 @@
+"""Life of the process: sockets, start, signals, reload, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from gateway import __version__
+from gateway.app import make_app
+from gateway.services import Services, build_services
+from gateway.settings import BadSettings, Settings
+
+log = logging.getLogger(__name__)
+
+_FIRST_REFRESH_SECONDS = 5.0  # the first requests should find the apps; a Dify that is down must not hold the start
+_BACKLOG = 1024
+
+SERVER_OPTIONS = {
+    "idle_connection_timeout": 75.0,  # seconds; for slow headers and for idle kept-alive connections
+    "body_timeout": 60.0,  # seconds
+    "max_header_size": 32 * 1024,
+    # The handler limits bodies itself: a larger one is read and thrown away, so that the client gets a 413 and not a
+    # reset connection. This is where even that ends.
+    "max_body_size": 4 << 30,
+}
+
+
+class Server:
+    """One gateway on one port."""
+
+    def __init__(self, settings: Settings, reload_settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._reload_settings = reload_settings
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._services: Services | None = None
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Serve until a signal ends it. Raises OSError when the address cannot be bound."""
+        settings = self._settings
+        sockets = bind_sockets(settings.server_port, settings.server_host, backlog=_BACKLOG)
+        services = self._services = build_services(settings)
+        server = HTTPServer(make_app(services), **SERVER_OPTIONS)
+        self._handle_signals()
+        services.start()
+        await asyncio.wait([asyncio.ensure_future(services.refresher.refresh())], timeout=_FIRST_REFRESH_SECONDS)
+        server.add_sockets(sockets)
+        log.info("gateway %s listens on %s", __version__, " ".join(_address(one) for one in sockets))
+        await self._stop.wait()
+        await self._drain(server, services)
+
+    async def _drain(self, server: HTTPServer, services: Services) -> None:
+        """Accept nothing new, let open answers finish, then end the rest and stop their runs in Dify."""
+        services.draining = True
+        server.conn_params.no_keep_alive = True  # a header alone would not close the connections
+        server.stop()
+        waiting = services.dify.open_streams
+        log.info("shutting down, %d answers in flight", waiting)
+        deadline = services.clock() + self._settings.shutdown_seconds
+        while services.dify.open_streams and services.clock() < deadline and not self._stop_now.is_set():
+            await asyncio.sleep(0.05)
+        await server.close_all_connections()
+        await services.close()
+        log.info("stopped")
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+
+    def _on_stop(self) -> None:
+        if self._stop.is_set():
+            self._stop_now.set()  # asked twice: at once
+        self._stop.set()
+
+    def _on_reload(self) -> None:
+        self._reloading = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        """Read keys and settings again; a bad configuration keeps the old one."""
+        services = self._services
+        assert services is not None
+        try:
+            settings = self._reload_settings()
+        except (BadSettings, OSError) as error:
+            log.error("reload failed, the old configuration stays: %s", error)
+            services.metrics.reloads.labels("failed").inc()
+            return
+        await services.use(settings)
+        services.metrics.reloads.labels("ok").inc()
+        log.info("reloaded, %d keys", len(settings.app_keys))
+
+
+def _address(one: socket.socket) -> str:
+    host, port = one.getsockname()[:2]
+    return f"http://[{host}]:{port}" if one.family == socket.AF_INET6 else f"http://{host}:{port}"

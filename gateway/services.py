@@ -1,0 +1,91 @@
+"""The objects that a process builds once and every request uses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.apps.refresher import AppRefresher
+from gateway.apps.registry import AppRegistry
+from gateway.observability.metrics import Metrics
+from gateway.settings import Settings
+from gateway.upstream.dify_client import DifyClient
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    """Work that outlives its request: it is kept alive, its faults are logged, and the end of the process waits."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` in the loop, now."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for all work, at most `seconds`, then end the rest."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("background work failed", exc_info=error)
+
+
+@dataclass(slots=True)
+class Services:
+    """What a request handler needs; `settings` is replaced whole by a reload."""
+
+    settings: Settings
+    metrics: Metrics
+    dify: DifyClient
+    registry: AppRegistry
+    refresher: AppRefresher
+    background: Background
+    clock: Callable[[], float]
+    draining: bool = False
+
+    def start(self) -> None:
+        """Begin the periodic work; needs a running loop."""
+        self.dify.start()
+        self.refresher.start()
+
+    async def use(self, settings: Settings) -> None:
+        """Go on with other settings and keys (a reload); open answers are not touched."""
+        self.settings = settings
+        self.dify.settings = settings
+        await self.refresher.use(settings)
+
+    async def close(self) -> None:
+        """End the periodic work and every connection to Dify, after the stop calls that are under way."""
+        self.refresher.stop()
+        await self.background.finish(seconds=5)
+        self.dify.close()
+
+
+def build_services(settings: Settings) -> Services:
+    """Wire everything together, in a running loop; nothing runs before `Services.start`."""
+    clock = asyncio.get_running_loop().time
+    metrics = Metrics()
+    dify = DifyClient(settings)
+    registry = AppRegistry()
+    return Services(
+        settings=settings,
+        metrics=metrics,
+        dify=dify,
+        registry=registry,
+        refresher=AppRefresher(settings, dify, registry, metrics),
+        background=Background(),
+        clock=clock,
+    )

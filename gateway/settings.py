@@ -1,0 +1,269 @@
+"""Every knob once: name, type, default, meaning.
+
+A knob's environment variable is its field's name in capitals. `load_settings` reads all of them and raises one
+BadSettings that lists everything wrong, so that a bad file is mended in one go. `.env.example` and the README's table
+are printed from the same fields (`python -m gateway env-example`, `settings-table`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.app_keys import BadAppKey, parse_app_keys, parse_base_url
+from gateway.dify_api.app import AppKey
+from gateway.exchange.memory.modes import MEMORY_MODES
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class BadSettings(Exception):
+    """The configuration cannot be used; `problems` has one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What one setting means; `parse` raises ValueError with words for the operator."""
+
+    default: str
+    meaning: str
+    parse: Callable[[str], Any]
+
+
+def knob(default: str, meaning: str, parse: Callable[[str], Any]) -> Any:
+    """Declare one setting. The default is written as an operator would write it."""
+    return field(metadata={"knob": Knob(default, meaning, parse)})
+
+
+# --- types of knobs ---------------------------------------------------------------------------------------------------
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def comma_list(value: str) -> tuple[str, ...]:
+    """Texts between commas, surrounding blanks dropped."""
+    return tuple(item for item in (part.strip() for part in value.split(",")) if item)
+
+
+def switch(value: str) -> bool:
+    """True or false, in the usual spellings."""
+    spelled = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    try:
+        return spelled[value.strip().lower()]
+    except KeyError:
+        raise ValueError("not true or false") from None
+
+
+def whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    """A whole number within bounds."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError("not a whole number") from None
+        if not minimum <= number <= maximum:
+            raise ValueError(f"not between {minimum} and {maximum}")
+        return number
+
+    return parse
+
+
+def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
+    """A duration in seconds, within bounds."""
+
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError("not a number of seconds") from None
+        if not minimum <= number <= maximum:  # also refuses nan
+            raise ValueError(f"not between {minimum:g} and {maximum:g} seconds")
+        return number
+
+    return parse
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """One word of a list."""
+
+    def parse(value: str) -> str:
+        if value.strip().lower() not in allowed:
+            raise ValueError(f"not one of {', '.join(allowed)}")
+        return value.strip().lower()
+
+    return parse
+
+
+def memory_mode(value: str) -> int:
+    """A row of MEMORY_MODES."""
+    if value.strip() not in map(str, MEMORY_MODES):
+        raise ValueError(f"not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
+    return int(value)
+
+
+def optional_base_url(value: str) -> str:
+    """Empty, or the address of a Dify service API."""
+    return parse_base_url(value) if value.strip() else ""
+
+
+# --- the knobs --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration of one process."""
+
+    # Dify
+    dify_api_keys: str = knob(
+        "",
+        "App keys, comma-separated. `app-key@https://other-dify/v1` for a key of another Dify; options of one app "
+        "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0` (mode: if Dify is too old to tell "
+        "it; query: the input that takes the user's text; output: the workflow output that is the answer; memory: "
+        "this app's CONVERSATION_MEMORY_MODE)",
+        text,
+    )
+    dify_api_base: str = knob(
+        "", "Address of Dify's service API for keys without their own, e.g. https://api.dify.ai/v1", optional_base_url
+    )
+    app_refresh_seconds: float = knob("60", "Seconds between two looks at every app in Dify", seconds(1, 86_400))
+    ca_file: str = knob("", "PEM file of certificate authorities to trust for Dify instead of the system's", text)
+    upstream_proxy: str = knob(
+        "", "HTTP proxy for calls to Dify, e.g. http://proxy:3128; http_proxy and the like are ignored", text
+    )
+
+    # server
+    server_host: str = knob("127.0.0.1", "Address to listen on", text)
+    server_port: int = knob("5000", "TCP port to listen on; 0 takes a free one", whole(0, 65_535))
+    valid_api_keys: tuple[str, ...] = knob("", "Client keys that may use the gateway, comma-separated", comma_list)
+    allow_anonymous: bool = knob(
+        "false", "Listen beyond loopback although VALID_API_KEYS is empty and anybody may use every app", switch
+    )
+    cors_allow_origin: str = knob("*", "Origin that browsers may call from; empty allows none", text)
+    max_body_bytes: int = knob("33554432", "Largest request body in bytes", whole(1024, 1 << 30))
+    shutdown_seconds: float = knob("30", "Seconds that open answers get to finish on SIGTERM", seconds(0, 3600))
+
+    # conversation
+    conversation_memory_mode: int = knob(
+        "1", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
+    )
+
+    # time
+    connect_timeout: float = knob("5", "Seconds to connect to Dify, name look-up and TLS included", seconds(0.1, 300))
+    first_byte_timeout: float = knob(
+        "60", "Seconds from the request to Dify's first byte; Dify is silent while it is full", seconds(0.1, 3600)
+    )
+    stream_idle_timeout: float = knob(
+        "60", "Seconds without any byte from Dify in an answer; Dify pings every 10", seconds(0.1, 3600)
+    )
+    stream_stall_timeout: float = knob(
+        "600", "Seconds in which Dify sends nothing but pings before an answer is given up", seconds(0.1, 86_400)
+    )
+    answer_timeout: float = knob("3600", "Seconds that one answer may take in all", seconds(1, 86_400))
+    client_write_timeout: float = knob(
+        "60", "Seconds in which a client takes no byte of its answer before it is dropped", seconds(0.1, 3600)
+    )
+    commit_after: float = knob(
+        "10", "Seconds to wait for the first text before a stream's 200 is sent with keep-alives", seconds(0, 300)
+    )
+    keep_alive_seconds: float = knob(
+        "10", "Seconds of silence in a stream before the client gets a comment", seconds(0.05, 300)
+    )
+
+    # logs
+    log_level: str = knob("info", "debug, info, warning or error", one_of("debug", "info", "warning", "error"))
+    log_format: str = knob("text", "text or json, one line per event", one_of("text", "json"))
+
+    # derived
+    app_keys: tuple[AppKey, ...] = ()
+
+
+def knobs() -> Iterator[tuple[str, Knob]]:
+    """Every setting as (environment variable, knob), in order."""
+    for one in dataclasses.fields(Settings):
+        if declared := one.metadata.get("knob"):
+            yield one.name.upper(), declared
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read all knobs. Raises BadSettings with one line for everything that is wrong."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, declared in knobs():
+        written = environ.get(name, "")
+        try:
+            # An empty value is "not set": OpenDify's .env has such lines.
+            values[name.lower()] = declared.parse(written if written.strip() else declared.default)
+        except ValueError as error:
+            shown = "" if name == "DIFY_API_KEYS" else f"={written!r}"
+            problems.append(f"{name}{shown}: {error}")
+    problems += _contradictions(values)
+    try:
+        app_keys = parse_app_keys(values["dify_api_keys"], values.get("dify_api_base", ""))
+    except BadAppKey as error:
+        problems += error.problems
+    if problems:
+        raise BadSettings(problems)
+    return Settings(**values, app_keys=app_keys)
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong between settings that are fine each by itself."""
+    host = values.get("server_host", "")
+    if host not in LOOPBACK_HOSTS and not values.get("valid_api_keys") and not values.get("allow_anonymous"):
+        yield (
+            f"SERVER_HOST={host!r}: without VALID_API_KEYS anybody who reaches this address may use every app; "
+            "set VALID_API_KEYS, or ALLOW_ANONYMOUS=true if that is what you want"
+        )
+    if (ca_file := values.get("ca_file")) and (why := _unreadable(ca_file)):
+        yield f"CA_FILE={ca_file!r}: {why}"
+
+
+def _unreadable(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            return None if b"-----BEGIN CERTIFICATE-----" in file.read() else "holds no PEM certificate"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+# --- printed forms ----------------------------------------------------------------------------------------------------
+
+
+def env_example() -> str:
+    """The text of .env.example."""
+    lines = [
+        "# Settings of the OpenDify gateway: copy to .env and change what you need.",
+        "# Read as systemd reads an EnvironmentFile: no `export`, no comment behind a value, $ is only a dollar sign.",
+    ]
+    for name, declared in knobs():
+        lines += ["", *_wrapped(declared.meaning), f"#{name}={declared.default}"]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(meaning: str, width: int = 110) -> Iterator[str]:
+    line = "#"
+    for word in meaning.split():
+        if len(line) + len(word) >= width:
+            yield line
+            line = "#"
+        line += f" {word}"
+    yield line
+
+
+def settings_table() -> str:
+    """The README's table of settings, in Markdown."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, declared in knobs():
+        default = f"`{declared.default}`" if declared.default else ""
+        rows.append(f"| `{name}` | {default} | {declared.meaning.replace('|', chr(92) + '|')} |")
+    return "\n".join(rows) + "\n"

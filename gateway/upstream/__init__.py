@@ -1,0 +1,1 @@
+"""The curl edge: carries bytes to and from Dify."""

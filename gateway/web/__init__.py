@@ -1,0 +1,1 @@
+"""The Tornado edge: carries bytes to and from OpenAI clients."""

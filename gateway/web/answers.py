@@ -1,0 +1,140 @@
+"""POST for every endpoint that answers with text: parse, ask, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+
+from tornado.iostream import StreamClosedError
+from tornado.web import stream_request_body
+
+from gateway.errors import BodyTooLarge, GatewayError
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, TextDelta
+from gateway.exchange.end_user import end_user
+from gateway.openai_api.endpoint import Endpoint, StreamRenderer
+from gateway.relay import LiveAnswer
+from gateway.web.base import ApiHandler
+from gateway.web.event_stream import EventStreamWriter, Heartbeat
+
+# What a stream waits for before it commits to a 200.
+_COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
+
+
+@stream_request_body
+class AnswerHandler(ApiHandler):
+    """One request for an answer, streamed or whole."""
+
+    def initialize(self, endpoint: Endpoint, heartbeat: Heartbeat) -> None:  # type: ignore[override]
+        self.endpoint_name = endpoint.name
+        super().initialize()
+        self.endpoint = endpoint
+        self.heartbeat = heartbeat
+        self.answer: LiveAnswer | None = None
+        self._body = bytearray()
+        self._too_large = False
+
+    def prepare(self) -> None:
+        super().prepare()
+        length = self.request.headers.get("Content-Length", "")
+        if "Expect" in self.request.headers and length.isdigit():
+            self._check_size(int(length))  # the client asks before it sends: tell it now
+
+    def data_received(self, chunk: bytes) -> None:
+        """Collect the body; one that is too large is read to its end and thrown away, so that the client gets its 413
+        instead of a reset connection."""
+        if self._too_large or len(self._body) + len(chunk) > self.services.settings.max_body_bytes:
+            self._too_large = True
+            self._body.clear()
+        else:
+            self._body += chunk
+
+    async def post(self) -> None:
+        if self._too_large:
+            self._check_size(self.services.settings.max_body_bytes + 1)
+        self.request.body = bytes(self._body)
+        turn = self.endpoint.parse_request(self.json_body())
+        self._body.clear()
+        self.request.body = b""
+        app = self.services.registry.find(turn.model)
+        self.timeline.model = app.model_id
+        answer_id = self.endpoint.id_prefix + secrets.token_hex(14)
+        created = int(time.time())
+        user = end_user(turn.user, self.client_key)
+        async with LiveAnswer(turn, app, user, self.services, self.timeline) as self.answer:
+            if turn.stream:
+                await self._stream(self.answer, self.endpoint.stream_renderer(turn, answer_id, created))
+            else:
+                events = await self._collect(self.answer)
+                self.write_json(self.endpoint.document(turn, answer_id, created, events))
+
+    async def _collect(self, answer: LiveAnswer) -> list[AnswerEvent]:
+        events: list[AnswerEvent] = []
+        while batch := await answer.next_batch():
+            self.timeline.received(batch)
+            events += batch
+        return events
+
+    async def _stream(self, answer: LiveAnswer, renderer: StreamRenderer) -> None:
+        settings = self.services.settings
+        writer = EventStreamWriter(
+            self, self.heartbeat, write_timeout=settings.client_write_timeout, silence=settings.keep_alive_seconds
+        )
+        try:
+            batch = await self._first_batches(answer, settings.commit_after)
+            await writer.start(renderer.begin() + renderer.render(batch))
+            while batch := await answer.next_batch():
+                self.timeline.received(batch)
+                if frames := renderer.render(batch):
+                    await writer.send(frames)
+                self._note_failure(batch)
+        except StreamClosedError:
+            self._client_left()
+        except GatewayError as error:
+            if not writer.started:
+                raise
+            self.timeline.error_code = error.code
+            await self._send_last(writer, renderer.render([Failed(error)]))
+        finally:
+            writer.close()
+
+    async def _first_batches(self, answer: LiveAnswer, commit_after: float) -> list[AnswerEvent]:
+        """Everything up to the first event that shows how the answer goes, so that an early failure is a true HTTP
+        status; at most `commit_after` seconds."""
+        events: list[AnswerEvent] = []
+        try:
+            async with asyncio.timeout(commit_after):
+                while batch := await answer.next_batch():
+                    self.timeline.received(batch)
+                    events += batch
+                    if any(isinstance(event, _COMMITS) for event in batch):
+                        break
+        except TimeoutError:
+            return events
+        if events and isinstance(events[-1], Failed) and not any(isinstance(event, TextDelta) for event in events):
+            raise events[-1].error
+        return events
+
+    async def _send_last(self, writer: EventStreamWriter, frames: bytes) -> None:
+        try:
+            await writer.send(frames)
+        except StreamClosedError:
+            self._client_left()
+
+    def _note_failure(self, batch: list[AnswerEvent]) -> None:
+        if isinstance(batch[-1], Failed):
+            self.timeline.error_code = batch[-1].error.code
+
+    def on_connection_close(self) -> None:
+        """The client has closed its side: nobody reads the answer any more."""
+        self._client_left()
+
+    def _client_left(self) -> None:
+        self.timeline.client_left = True
+        if self.answer is not None:
+            self.answer.abandon()
+
+    def _check_size(self, size: int) -> None:
+        limit = self.services.settings.max_body_bytes
+        if size > limit:
+            raise BodyTooLarge(f"The request body is larger than the limit of {limit} bytes (MAX_BODY_BYTES).")

@@ -1,0 +1,137 @@
+"""What every handler of the gateway has: request id, client key, JSON body, error envelope, access line."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any, cast
+
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler
+
+from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
+from gateway.json_codec import loads_strict
+from gateway.observability.logs import ACCESS_LOG
+from gateway.observability.request_timeline import RequestTimeline
+from gateway.openai_api.error_body import error_body, error_headers
+from gateway.services import Services
+from gateway.web.client_auth import client_key
+
+log = logging.getLogger(__name__)
+
+
+class ApiHandler(RequestHandler):
+    """Base of all handlers; errors leave it in OpenAI's envelope, always."""
+
+    endpoint_name = "other"  # a metric label
+    needs_client_key = True
+
+    def initialize(self) -> None:
+        clock = self.services.clock
+        self.client_key = ""
+        self.timeline = RequestTimeline(clock, self.endpoint_name, clock())
+
+    @property
+    def services(self) -> Services:
+        """What the process has built once."""
+        return cast(Services, self.settings["services"])
+
+    def set_default_headers(self) -> None:
+        """Also runs when an error clears the headers, so the request id outlives that."""
+        if not hasattr(self, "request_id"):
+            self.request_id = f"req_{secrets.token_hex(12)}"
+        self.set_header("x-request-id", self.request_id)
+        self.set_header("Server", "opendify-gateway")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self._allow_browsers()
+
+    def prepare(self) -> None:
+        """Runs before the body is read."""
+        if self.needs_client_key:
+            self.client_key = client_key(self.request.headers.get("Authorization"), self.services.settings)
+
+    def json_body(self) -> object:
+        """The decoded body. Raises InvalidRequest."""
+        if not self.request.body:
+            raise InvalidRequest("The request body is empty; a JSON object is wanted.", code="invalid_json")
+        try:
+            return loads_strict(self.request.body)
+        except ValueError as error:
+            raise InvalidRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
+
+    def write_json(self, body: bytes) -> None:
+        """Answer with an encoded JSON document."""
+        self.set_header("Content-Type", "application/json")
+        self.write(body)
+
+    async def options(self, *_: str) -> None:
+        """A browser's preflight request."""
+        self.set_status(204)
+        await self.finish()
+
+    # --- errors -------------------------------------------------------------------------------------------------------
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Render any failure as OpenAI's envelope."""
+        error = self._as_gateway_error(kwargs.get("exc_info", (None, None, None))[1], status_code)
+        self.timeline.error_code = error.code
+        self.set_status(error.status)
+        for name, value in error_headers(error).items():
+            self.set_header(name, value)
+        if error.status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.set_header("Content-Type", "application/json")
+        self.finish(error_body(error))
+
+    def log_exception(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        """A GatewayError is an answer and a lost client an ordinary end: neither gets a traceback."""
+        if not isinstance(error, GatewayError | HTTPError | StreamClosedError):
+            log.error("request failed request_id=%s", self.request_id, exc_info=(kind, error, traceback))  # type: ignore[arg-type]
+
+    def _as_gateway_error(self, error: BaseException | None, status: int) -> GatewayError:
+        if isinstance(error, GatewayError):
+            return error
+        path = self.request.path
+        if status == 404:
+            hint = "" if path.startswith("/v1") else " OpenAI's routes are under /v1: base_url should end with /v1."
+            return UnknownRoute(f"Unknown request URL: {self.request.method} {path}.{hint}")
+        if status == 405:
+            return MethodNotAllowed(f"{path} does not take {self.request.method}.")
+        if 400 <= status < 500:
+            return InvalidRequest(f"The request is malformed: {error}.")
+        return InternalError("The gateway failed to handle this request; its log has the reason.")
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def on_finish(self) -> None:
+        """Metrics and the access line, once per request."""
+        status = self.get_status()
+        self.timeline.to_metrics(self.services.metrics, status)
+        if self.needs_client_key:
+            fields = {"request_id": self.request_id, **self.timeline.fields(status)}
+            ACCESS_LOG.info("request", extra={"fields": fields})
+
+    def _allow_browsers(self) -> None:
+        """CORS: SDKs in a browser send many headers of their own (x-stainless-…), so those asked for are allowed."""
+        origin = self.services.settings.cors_allow_origin
+        if not origin:
+            return
+        self.set_header("Access-Control-Allow-Origin", origin)
+        if origin != "*":
+            self.set_header("Vary", "Origin")
+        self.set_header("Access-Control-Expose-Headers", "x-request-id, retry-after, x-should-retry")
+        if self.request.method == "OPTIONS":
+            wanted = self.request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
+            self.set_header("Access-Control-Allow-Headers", wanted)
+            self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+            self.set_header("Access-Control-Max-Age", "86400")
+
+
+class UnknownRouteHandler(ApiHandler):
+    """Whatever no route serves."""
+
+    needs_client_key = False
+
+    def prepare(self) -> None:
+        if self.request.method != "OPTIONS":
+            raise HTTPError(404)

@@ -1,0 +1,39 @@
+"""GET /v1/models and /v1/models/{id}: the apps by name."""
+
+from __future__ import annotations
+
+from gateway.dify_api.app import App
+from gateway.errors import ModelNotFound
+from gateway.openai_api.models import model_document, model_list
+from gateway.web.base import ApiHandler
+
+
+class ModelListHandler(ApiHandler):
+    """All models; no call to Dify is made."""
+
+    endpoint_name = "models"
+
+    def get(self) -> None:
+        self.write_json(model_list(self.services.registry.snapshot.listing))
+
+    head = get
+
+
+class ModelHandler(ApiHandler):
+    """One model, with the inputs that its app takes."""
+
+    endpoint_name = "models"
+
+    def get(self, model_id: str) -> None:
+        self.write_json(model_document(self._find(model_id).model()))
+
+    head = get
+
+    def _find(self, model_id: str) -> App:
+        try:
+            return self.services.registry.find(model_id)
+        except ModelNotFound:
+            # openai-python 0.28 writes `+` for a blank in the path.
+            if "+" not in model_id:
+                raise
+            return self.services.registry.find(model_id.replace("+", " "))

@@ -1,0 +1,27 @@
+"""The whole URL table on one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.openai_api import chat
+from gateway.services import Services
+from gateway.web.answers import AnswerHandler
+from gateway.web.event_stream import Heartbeat
+from gateway.web.models import ModelHandler, ModelListHandler
+from gateway.web.operations import HealthHandler, MetricsHandler, ReadyHandler
+
+Route = tuple[str, type, dict[str, Any]]
+
+
+def routes(services: Services) -> list[Route]:
+    """Path pattern, handler, and what the handler is given. A trailing slash is tolerated."""
+    heartbeat = Heartbeat(min(1.0, services.settings.keep_alive_seconds / 4), services.clock)
+    return [
+        (r"/v1/chat/completions/?", AnswerHandler, {"endpoint": chat.ENDPOINT, "heartbeat": heartbeat}),
+        (r"/v1/models/?", ModelListHandler, {}),
+        (r"/v1/models/(.+)", ModelHandler, {}),  # ids may hold slashes, and old SDKs do not escape them
+        (r"/healthz", HealthHandler, {}),
+        (r"/readyz", ReadyHandler, {}),
+        (r"/metrics", MetricsHandler, {}),
+    ]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import InvalidRequest
+from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.turn import Message, Prompt, Role, Turn
+
+TURNS = st.lists(st.builds(Message, st.sampled_from(Role), st.text(max_size=20)), min_size=1, max_size=6).map(
+    lambda messages: Turn("m", tuple(messages))
+)
+
+
+def turn(*messages: tuple[Role, str]) -> Turn:
+    return Turn("m", tuple(Message(role, text) for role, text in messages))
+
+
+def test_each_mode_says_what_it_means() -> None:
+    assert sorted(MEMORY_MODES) == [0, 1]
+    assert all(memory.meaning for memory in MEMORY_MODES.values())
+
+
+@pytest.mark.parametrize("mode", MEMORY_MODES)
+@pytest.mark.parametrize("text", ["hi", " two\n lines ", "<user>\nhi\n</user>", "\u2028\x85"])
+def test_a_single_message_is_sent_as_it_is(mode: int, text: str) -> None:
+    if text.strip():
+        assert MEMORY_MODES[mode].recall(turn((Role.USER, text))) == Prompt(text)
+
+
+@pytest.mark.parametrize("mode", MEMORY_MODES)
+def test_system_text_goes_ahead_of_the_question(mode: int) -> None:
+    asked = turn((Role.SYSTEM, "Be brief."), (Role.USER, "hi"), (Role.SYSTEM, "In French."))
+    assert MEMORY_MODES[mode].recall(asked).query == "Be brief.\n\nIn French.\n\nhi"
+
+
+@pytest.mark.parametrize("mode", MEMORY_MODES)
+def test_system_text_alone_is_a_query(mode: int) -> None:
+    assert MEMORY_MODES[mode].recall(turn((Role.SYSTEM, "Tell a joke."))).query == "Tell a joke."
+
+
+@pytest.mark.parametrize("mode", MEMORY_MODES)
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_without_any_text_there_is_no_query(mode: int, text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        MEMORY_MODES[mode].recall(turn((Role.SYSTEM, ""), (Role.USER, text)))
+    assert caught.value.param == "messages"
+
+
+@pytest.mark.parametrize("mode", MEMORY_MODES)
+@given(TURNS)
+def test_a_query_is_never_empty(mode: int, asked: Turn) -> None:
+    try:
+        prompt = MEMORY_MODES[mode].recall(asked)
+    except InvalidRequest as error:
+        assert error.param == "messages"  # noqa: PT017 - either outcome is fine
+    else:
+        assert prompt.query.strip()
+        assert prompt.conversation_id is None
