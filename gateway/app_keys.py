@@ -14,6 +14,7 @@ from gateway.dify_api.app import AppKey, AppMode
 from gateway.exchange.memory.modes import MEMORY_MODES
 
 _KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
+_ADDRESS = re.compile(r"[\w.~:/?#\[\]@=&+%-]*", re.ASCII)
 
 
 class BadAppKey(ValueError):
@@ -25,8 +26,8 @@ class BadAppKey(ValueError):
 
 
 def parse_app_keys(written: str, default_base: str) -> tuple[AppKey, ...]:
-    """Read the comma-separated list; a key given twice counts once. Raises BadAppKey."""
-    found: dict[tuple[str, str], AppKey] = {}
+    """Read the comma-separated list; a key given twice in the same words counts once. Raises BadAppKey."""
+    found: dict[tuple[str, str], tuple[int, AppKey]] = {}
     problems = []
     items = [item for item in (part.strip() for part in written.split(",")) if item]
     for number, item in enumerate(items, start=1):
@@ -35,26 +36,28 @@ def parse_app_keys(written: str, default_base: str) -> tuple[AppKey, ...]:
         except ValueError as error:
             problems.append(f"DIFY_API_KEYS, key {number}: {error}")
         else:
-            found.setdefault((key.key, key.base_url), key)
+            first, same = found.setdefault((key.key, key.base_url), (number, key))
+            if same != key:
+                problems.append(f"DIFY_API_KEYS, key {number}: is key {first} again, with other options")
     if problems:
         raise BadAppKey(problems)
-    return tuple(found.values())
+    return tuple(key for _, key in found.values())
 
 
 def parse_base_url(written: str) -> str:
     """The address of a Dify service API without its trailing slash. Raises ValueError."""
     url = written.strip().rstrip("/")
+    if not _ADDRESS.fullmatch(url):
+        raise ValueError("has a character that does not belong in an address")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http(s) address")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in url or "?" in url or "#" in url:
         raise ValueError("an address without user, query or fragment is wanted")
     try:
         _ = parts.port
     except ValueError:
         raise ValueError("its port is not a number up to 65535") from None
-    if not url.isascii() or any(character.isspace() for character in url):
-        raise ValueError("has a character that does not belong in an address")
     return url
 
 
@@ -74,12 +77,15 @@ def _parse_app_key(item: str, default_base: str) -> AppKey:
 
 
 def _parse_options(written: str) -> dict[str, Any]:
+    """What stands behind the `?`. No value is repeated in a problem: where a comma was forgotten, it holds a key."""
     options: dict[str, Any] = {}
     for name, value in parse_qsl(written, keep_blank_values=True):
         try:
             field, parse = _OPTIONS[name]
         except KeyError:
-            raise ValueError(f"unknown option {name!r}; there are {', '.join(_OPTIONS)}") from None
+            raise ValueError(f"has an unknown option; there are {', '.join(_OPTIONS)}") from None
+        if field in options:
+            raise ValueError(f"has {name} twice")
         options[field] = parse(value)
     return options
 
@@ -88,12 +94,12 @@ def _mode(value: str) -> AppMode:
     try:
         return AppMode(value)
     except ValueError:
-        raise ValueError(f"mode={value!r} is not one of {', '.join(AppMode)}") from None
+        raise ValueError(f"mode is not one of {', '.join(AppMode)}") from None
 
 
 def _memory(value: str) -> int:
     if value not in map(str, MEMORY_MODES):
-        raise ValueError(f"memory={value!r} is not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
+        raise ValueError(f"memory is not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
     return int(value)
 
 

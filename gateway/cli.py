@@ -26,13 +26,16 @@ _CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is returned."""
     parser = argparse.ArgumentParser(prog="python -m gateway", description="Every Dify app for every OpenAI client.")
-    parser.add_argument("--env-file", type=Path, default=Path(".env"), help="settings file (default: .env, if there)")
+    parser.add_argument("--env-file", type=Path, help="settings file (default: .env, if there)")
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, (_, meaning) in _COMMANDS.items():
         commands.add_parser(name, help=meaning, description=meaning)
     options = parser.parse_args(arguments)
     command, _ = _COMMANDS[options.command or "serve"]
-    return command(options.env_file)
+    if options.env_file is not None and not options.env_file.exists():
+        print(f"The settings file {options.env_file} does not exist.", file=sys.stderr)
+        return _CONFIGURATION_ERROR
+    return command(options.env_file or Path(".env"))
 
 
 def read_settings(env_file: Path) -> Settings:
@@ -40,12 +43,15 @@ def read_settings(env_file: Path) -> Settings:
     values: dict[str, str] = {}
     if env_file.exists():
         try:
-            found = parse_env_file(env_file.read_text("utf-8-sig"))
+            text = env_file.read_text("utf-8-sig")
         except UnicodeDecodeError:
             raise BadSettings([f"{env_file}: is not UTF-8"]) from None
+        if "\0" in text:
+            raise BadSettings([f"{env_file}: has a NUL character"])
+        found = parse_env_file(text)
         values = found.values
-        for name in found.ignored:
-            log.warning("%s: %r is not a name and was ignored; systemd does the same", env_file, name)
+        for line in found.ignored:
+            log.warning("%s, line %d: no NAME=value (`export`?), ignored as systemd does", env_file, line)
     return load_settings({**values, **os.environ})
 
 
@@ -148,4 +154,3 @@ _COMMANDS: dict[str, tuple[Callable[[Path], int], str]] = {
     "settings-table": (_printer(settings_table), "print all settings as a Markdown table"),
     "metrics-table": (_printer(metrics_table), "print all metrics as a Markdown table"),
 }
-

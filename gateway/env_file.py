@@ -16,10 +16,13 @@ _ESCAPABLE_IN_DOUBLE_QUOTES = '"\\`$'
 
 @dataclass(slots=True)
 class EnvFile:
-    """The assignments of one file, and the names that are not names (systemd logs and skips them)."""
+    """The assignments of one file, and the lines whose name is not a name (systemd logs and skips them).
+
+    Lines and not names, because a list of keys that goes on in the next line looks like a name and must not be shown.
+    """
 
     values: dict[str, str] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)
+    ignored: list[int] = field(default_factory=list)  # line numbers, from 1
 
 
 def parse_env_file(text: str) -> EnvFile:
@@ -30,6 +33,7 @@ def parse_env_file(text: str) -> EnvFile:
         if character in "#;":
             _skip_comment(rest)
         elif character not in _BLANK:
+            line = rest.line
             name = _take_name(character, rest)
             if name is None:
                 continue
@@ -37,7 +41,7 @@ def parse_env_file(text: str) -> EnvFile:
             if _NAME.fullmatch(name):
                 found.values[name] = value
             else:
-                found.ignored.append(name)
+                found.ignored.append(line)
     return found
 
 
@@ -45,7 +49,7 @@ class _Characters:
     """The text, one character at a time."""
 
     def __init__(self, text: str) -> None:
-        self._text = text.replace("\0", "")
+        self._text = text
         self._at = 0
 
     def take(self) -> str | None:
@@ -53,6 +57,11 @@ class _Characters:
             return None
         self._at += 1
         return self._text[self._at - 1]
+
+    @property
+    def line(self) -> int:
+        """The number of the line that the last character stands in."""
+        return self._text.count("\n", 0, self._at - 1) + 1
 
 
 def _skip_comment(rest: _Characters) -> None:

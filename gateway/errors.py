@@ -1,7 +1,7 @@
 """The GatewayError family: what a client gets instead of the answer it asked for.
 
 Raise the answer the client should see; `web` renders it in one place. `status`, `type` and `code` follow OpenAI's
-error envelope; `should_retry` becomes `x-should-retry` (the official SDKs obey it), `retry_after` becomes `Retry-After`.
+error envelope; `should_retry` becomes `x-should-retry` (the official SDKs obey it), `retry_after` `Retry-After`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def loads(text: bytes | str) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode as ASCII, without spaces. Raises ValueError for NaN and infinities."""
+    """Encode as ASCII, without spaces. Raises ValueError for NaN, infinities and nesting over 1,024."""
     try:
         # ASCII because some clients split lines at U+2028 and U+0085 (openai-python 1.12 does).
         text = ujson.dumps(value, ensure_ascii=True, escape_forward_slashes=False, allow_nan=False)
@@ -28,7 +28,12 @@ def dumps(value: Any) -> bytes:
 
 
 def loads_strict(text: bytes) -> Any:
-    """Decode a client's body by RFC 8259. Raises ValueError for NaN, duplicates of bad UTF-8, deep nesting, …"""
+    """Decode a client's body by RFC 8259.
+
+    Raises ValueError for all that is not JSON (NaN, Infinity, a byte order mark, bad UTF-8), and for what Python
+    cannot hold: nesting beyond its stack, integers of more than 4,300 digits. Of a name that comes twice the last value
+    counts; 1e400 is infinity; half a surrogate pair stays half.
+    """
     try:
         return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError as error:

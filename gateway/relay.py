@@ -23,7 +23,10 @@ from gateway.upstream.transfer import Transfer
 log = logging.getLogger(__name__)
 
 _TWIN_GRACE_SECONDS = 1.5  # a chatflow has two terminal events; the second one follows at once or never
-_FIRST_EVENT_SECONDS = 30.0  # how long an abandoned run may take to tell its task id
+
+
+class ClientLeft(Exception):
+    """Nobody reads this answer any more."""
 
 
 class LiveAnswer:
@@ -42,7 +45,8 @@ class LiveAnswer:
         self._reader = AnswerReader(app.mode, app.key.output_variable)
         self._transfer: Transfer | None = None
         self._task_id: str | None = None
-        self._refused = False  # Dify answered with an error instead of a stream: nothing runs
+        self._run_over = False  # as far as Dify has told
+        self._left = False
 
     async def __aenter__(self) -> LiveAnswer:
         settings = self._services.settings
@@ -55,80 +59,66 @@ class LiveAnswer:
         return self
 
     async def next_batch(self) -> list[AnswerEvent]:
-        """Wait for more of the answer. Raises the GatewayError that kept Dify from answering at all."""
+        """Wait for more of the answer. Raises the GatewayError that ends it without an event, or ClientLeft."""
         transfer = self._transfer
         assert transfer is not None
         if not transfer.answered:
             head = await transfer.head()
             self._timeline.answered()
             if head.status != 200 or head.content_type != "text/event-stream":
-                self._refused = True
+                self._run_over = True
                 raise await stream_error(head, transfer)
         while not self._reader.complete:
-            if events := await self._read(transfer):
+            if self._left and self._task_id:
+                raise ClientLeft
+            if events := self._receive(await self._read(transfer)):
                 return events
         return []
 
     def abandon(self) -> None:
-        """The client has left: whoever waits in `next_batch` gets the end."""
+        """The client has left: whoever waits in `next_batch` gets ClientLeft.
+
+        At once if Dify has told its task id; else with the first event, since without that id the run cannot be
+        stopped and the model would go on unseen.
+        """
+        self._left = True
         if self._transfer is not None and self._task_id:
             self._transfer.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._transfer is None:
-            return
-        if self._reader.complete or self._refused:
+        if self._transfer is not None:
             self._transfer.cancel()
-        elif self._task_id:
-            self._transfer.cancel()
-            self._services.background.start(self._stop())
-        elif not self._transfer.ended:
-            self._services.background.start(self._stop_when_known(self._transfer))
+        if self._task_id and not self._run_over:
+            self._services.background.start(self._stop(self._task_id))
 
-    async def _read(self, transfer: Transfer) -> list[AnswerEvent]:
-        reader = self._reader
-        seen = reader.events_seen
+    async def _read(self, transfer: Transfer) -> bytes:
+        """The next bytes; none when the stream is over or need not be waited for."""
+        if not self._reader.settling:
+            return await transfer.read()
         try:
-            # A wait with a time-out costs 20 µs, so it is made only between two terminal events.
-            data = await (asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS) if reader.settling else transfer.read())
-        except TimeoutError:
-            data = b""
-        except GatewayError:
-            if not reader.settling:
-                raise
-            data = b""  # the connection broke after the first terminal event: the answer is whole
-        if not data:
-            return self._receive(self._decoder.finish()) + reader.receive_eof()
-        events = self._receive(self._decoder.feed(data))
-        if reader.events_seen != seen:
-            transfer.note_progress()
-        return events
+            return await asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS)
+        except (TimeoutError, GatewayError):
+            return b""  # the first terminal event was enough
 
-    def _receive(self, frames: list[bytes]) -> list[AnswerEvent]:
-        reader = self._reader
-        events = [event for data in frames for event in reader.receive_data(data)]
+    def _receive(self, data: bytes) -> list[AnswerEvent]:
+        reader, seen = self._reader, self._reader.events_seen
+        frames = self._decoder.feed(data) if data else self._decoder.finish()
+        events = [event for frame in frames for event in reader.receive_data(frame)]
         if self._task_id is None and events and isinstance(events[0], Started):
             self._task_id = events[0].task_id
+        if reader.complete or reader.settling:
+            self._run_over = True
+        if not data and not (self._left and self._task_id):
+            events += reader.receive_eof()
+        if reader.events_seen != seen and self._transfer is not None:
+            self._transfer.note_progress()
         return events
 
-    async def _stop_when_known(self, transfer: Transfer) -> None:
-        """Dify has taken the question, but not told its task id: wait for it, or the model would go on unseen."""
-        try:
-            async with asyncio.timeout(_FIRST_EVENT_SECONDS):
-                while not self._task_id and (data := await transfer.read()):
-                    self._receive(self._decoder.feed(data))
-        except (TimeoutError, GatewayError):
-            pass  # nothing came, so there is nothing to stop
-        finally:
-            transfer.cancel()
-        if self._task_id and not self._reader.complete:
-            await self._stop()
-
-    async def _stop(self) -> None:
+    async def _stop(self, task_id: str) -> None:
         """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""
-        call = calls.stop(self._app, self._task_id or "", self._user)
+        call = calls.stop(self._app, task_id, self._user)
         outcome = "failed"
         for _ in range(2):
             try:

@@ -8,13 +8,17 @@ are printed from the same fields (`python -m gateway env-example`, `settings-tab
 from __future__ import annotations
 
 import dataclasses
+import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from gateway.app_keys import BadAppKey, parse_app_keys, parse_base_url
 from gateway.dify_api.app import AppKey
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.scrub import scrub
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -34,24 +38,29 @@ class Knob:
     default: str
     meaning: str
     parse: Callable[[str], Any]
+    secret: bool = False
 
 
-def knob(default: str, meaning: str, parse: Callable[[str], Any]) -> Any:
-    """Declare one setting. The default is written as an operator would write it."""
-    return field(metadata={"knob": Knob(default, meaning, parse)})
+def knob(default: str, meaning: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
+    """Declare one setting. The default is written as an operator would write it; a secret is shown nowhere."""
+    return field(metadata={"knob": Knob(default, meaning, parse, secret)}, repr=not secret)
 
 
 # --- types of knobs ---------------------------------------------------------------------------------------------------
 
 
 def text(value: str) -> str:
-    """Any text."""
-    return value
+    """Any text, surrounding blanks dropped."""
+    return value.strip()
 
 
-def comma_list(value: str) -> tuple[str, ...]:
-    """Texts between commas, surrounding blanks dropped."""
-    return tuple(item for item in (part.strip() for part in value.split(",")) if item)
+def client_keys(value: str) -> tuple[str, ...]:
+    """Keys between commas, surrounding blanks dropped."""
+    keys = tuple(item for item in (part.strip() for part in value.split(",")) if item)
+    for number, key in enumerate(keys, start=1):
+        if not re.fullmatch(r"[\x21-\x7e]+", key):
+            raise ValueError(f"key {number} has a character that no HTTP client can send")
+    return keys
 
 
 def switch(value: str) -> bool:
@@ -116,6 +125,24 @@ def optional_base_url(value: str) -> str:
     return parse_base_url(value) if value.strip() else ""
 
 
+def optional_proxy(value: str) -> str:
+    """Empty, or the address of an HTTP proxy."""
+    url = optional_base_url(value)
+    if url and (urlsplit(url).scheme != "http" or urlsplit(url).path):
+        raise ValueError("not http://host:port")
+    return url
+
+
+def origin(value: str) -> str:
+    """What Access-Control-Allow-Origin can say; empty for `none`."""
+    value = value.strip()
+    if value == "none":
+        return ""
+    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[\w.:\[\]-]+", value, re.ASCII):
+        raise ValueError("not *, none or one origin like https://chat.example.org, without a path")
+    return value
+
+
 # --- the knobs --------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +158,7 @@ class Settings:
         "it; query: the input that takes the user's text; output: the workflow output that is the answer; memory: "
         "this app's CONVERSATION_MEMORY_MODE)",
         text,
+        secret=True,
     )
     dify_api_base: str = knob(
         "", "Address of Dify's service API for keys without their own, e.g. https://api.dify.ai/v1", optional_base_url
@@ -138,17 +166,19 @@ class Settings:
     app_refresh_seconds: float = knob("60", "Seconds between two looks at every app in Dify", seconds(1, 86_400))
     ca_file: str = knob("", "PEM file of certificate authorities to trust for Dify instead of the system's", text)
     upstream_proxy: str = knob(
-        "", "HTTP proxy for calls to Dify, e.g. http://proxy:3128; http_proxy and the like are ignored", text
+        "", "HTTP proxy for calls to Dify, e.g. http://proxy:3128; http_proxy and the like are ignored", optional_proxy
     )
 
     # server
     server_host: str = knob("127.0.0.1", "Address to listen on", text)
     server_port: int = knob("5000", "TCP port to listen on; 0 takes a free one", whole(0, 65_535))
-    valid_api_keys: tuple[str, ...] = knob("", "Client keys that may use the gateway, comma-separated", comma_list)
+    valid_api_keys: tuple[str, ...] = knob(
+        "", "Client keys that may use the gateway, comma-separated", client_keys, secret=True
+    )
     allow_anonymous: bool = knob(
         "false", "Listen beyond loopback although VALID_API_KEYS is empty and anybody may use every app", switch
     )
-    cors_allow_origin: str = knob("*", "Origin that browsers may call from; empty allows none", text)
+    cors_allow_origin: str = knob("*", "Origin that browsers may call from; * allows all, none allows none", origin)
     max_body_bytes: int = knob("33554432", "Largest request body in bytes", whole(1024, 1 << 30))
     shutdown_seconds: float = knob("30", "Seconds that open answers get to finish on SIGTERM", seconds(0, 3600))
 
@@ -204,11 +234,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             # An empty value is "not set": OpenDify's .env has such lines.
             values[name.lower()] = declared.parse(written if written.strip() else declared.default)
         except ValueError as error:
-            shown = "" if name == "DIFY_API_KEYS" else f"={written!r}"
-            problems.append(f"{name}{shown}: {error}")
-    problems += _contradictions(values)
+            shown = "" if declared.secret else f"={written!r}"
+            problems.append(scrub(f"{name}{shown}: {error}"))
+    problems += map(scrub, _contradictions(values))
     try:
-        app_keys = parse_app_keys(values["dify_api_keys"], values.get("dify_api_base", ""))
+        # A bad base is one problem, not one more for every key that relies on it.
+        base = values.get("dify_api_base", environ.get("DIFY_API_BASE", ""))
+        app_keys = parse_app_keys(values["dify_api_keys"], base)
     except BadAppKey as error:
         problems += error.problems
     if problems:
@@ -219,7 +251,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong between settings that are fine each by itself."""
     host = values.get("server_host", "")
-    if host not in LOOPBACK_HOSTS and not values.get("valid_api_keys") and not values.get("allow_anonymous"):
+    # Missing from `values` is what has a problem of its own.
+    if (
+        host not in LOOPBACK_HOSTS
+        and not values.get("valid_api_keys", True)
+        and not values.get("allow_anonymous", True)
+    ):
         yield (
             f"SERVER_HOST={host!r}: without VALID_API_KEYS anybody who reaches this address may use every app; "
             "set VALID_API_KEYS, or ALLOW_ANONYMOUS=true if that is what you want"
@@ -230,10 +267,12 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _unreadable(path: str) -> str | None:
     try:
-        with open(path, "rb") as file:
-            return None if b"-----BEGIN CERTIFICATE-----" in file.read() else "holds no PEM certificate"
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        return "holds no PEM certificate, or a broken one"
     except OSError as error:
         return error.strerror or str(error)
+    return None
 
 
 # --- printed forms ----------------------------------------------------------------------------------------------------

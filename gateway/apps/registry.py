@@ -58,12 +58,13 @@ class AppRegistry:
 
     An app's id is its name. Of several apps with one name the first configured keeps it, each other one gets
     `name-` and six hexadecimal digits that depend on its key and base URL only. So ids follow from the configuration
-    and from what the apps are called, never from which app answered first: restarts and other nodes come to the same
-    ids. Two exceptions remain, and an id for both: while a key has never answered, its name is unknown and the next
-    app of that name goes by it; and a name can change at any time. `name-` with the six digits always works, for
-    every app, and is not taken over by another one.
+    and from what the apps are called, never from which app answered first: restarts and other nodes come to the same.
 
-    An id that an app had before it was renamed goes on working until restart, unless another app now bears it.
+    What stays open is a key that has not answered since the start: its name is unknown, and until it does answer the
+    next app of that name goes by the plain name. Who must be sure uses `name-` with the six digits: it works for
+    every app, also where it is not listed, and means the same app on every node at any time.
+
+    Ids that an app had before it was renamed go on working until restart, unless another app is now called that.
     """
 
     def __init__(self) -> None:
@@ -71,7 +72,7 @@ class AppRegistry:
         self.states: tuple[AppState, ...] = ()
         self.ready = False  # whether any app has ever been loaded
         self._known: dict[_Identity, _Known] = {}
-        self._former: dict[str, _Identity] = {}  # id → who had it last, in the order of giving up
+        self._former: dict[str, _Identity] = {}  # id → who had it last
 
     def update(self, results: Sequence[tuple[AppKey, AppDescription | GatewayError]], now: float) -> None:
         """Take in one refresh: an entry for each configured key, in configured order.
@@ -115,7 +116,6 @@ class AppRegistry:
         for app in self.snapshot.models.values():
             identity = _identity(app.key)
             for former in (app.model_id, _handle(app)):
-                self._former.pop(former, None)
                 self._former[former] = identity
         self._former = {former: identity for former, identity in self._former.items() if identity in apps}
 
@@ -174,18 +174,7 @@ def _snapshot(apps: Mapping[_Identity, App], former: Mapping[str, _Identity]) ->
     return Snapshot(
         models=models,
         aliases={model_id: app for model_id, app in aliases.items() if model_id not in models},
-        listing=tuple(map(_build_model, apps.values())),
-    )
-
-
-def _build_model(app: App) -> Model:
-    return Model(
-        id=app.model_id,
-        created=app.created,
-        name=app.name,
-        mode=app.mode,
-        description=app.description,
-        inputs=app.inputs,
+        listing=tuple(app.model() for app in apps.values()),
     )
 
 

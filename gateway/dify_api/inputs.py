@@ -67,7 +67,7 @@ def text_variable(app: App, given: Mapping[str, JSONValue]) -> str | None:
     if named:
         return named[0]
     required = [field.variable for field in free.values() if field.required]
-    if False:
+    if len(required) == 1:
         return required[0]
     if not required and len(texts) == 1 and free:
         return texts[0].variable  # optional, but the only place for text that the app has

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 import sys
 from typing import Any
 
@@ -10,6 +12,8 @@ from gateway.json_codec import dumps
 from gateway.scrub import scrub
 
 ACCESS_LOG = logging.getLogger("gateway.access")
+
+_LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def set_up_logs(level: str, form: str) -> None:
@@ -28,11 +32,13 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The event in one line, whatever a client or Dify wrote into it; a traceback follows in lines of its own."""
+        line = _LINE_BREAKS.sub(lambda found: repr(found[0])[1:-1], scrub(super().formatMessage(record)))
+        return line + "".join(f" {name}={_one_word(value)}" for name, value in _fields(record).items())
+
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={_one_word(value)}" for name, value in _fields(record).items())
-        line = super().format(record)
-        first, line_break, rest = line.partition("\n")
-        return scrub(first + fields + line_break + rest)
+        return scrub(super().format(record))
 
 
 class JSONFormatter(logging.Formatter):
@@ -43,12 +49,12 @@ class JSONFormatter(logging.Formatter):
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": scrub(record.getMessage()),
             **_fields(record),
         }
         if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return scrub(dumps(entry).decode("ascii"))
+            entry["traceback"] = scrub(self.formatException(record.exc_info))
+        return dumps(entry).decode("ascii")
 
 
 FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
@@ -56,7 +62,14 @@ FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json":
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields = getattr(record, "fields", None)
-    return fields if isinstance(fields, dict) else {}
+    return {name: _clean(name, value) for name, value in fields.items()} if isinstance(fields, dict) else {}
+
+
+def _clean(name: str, value: object) -> object:
+    """What JSON can hold, and no key: scrubbed before it is quoted, because quoting hides keys from the scrubber."""
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return scrub(f"{name}={value}").removeprefix(f"{name}=")
 
 
 def _one_word(value: object) -> str:

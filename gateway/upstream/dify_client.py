@@ -136,9 +136,7 @@ class DifyClient:
                 f"Dify made no progress for {limits.stream_stall_timeout:g} s.", code="upstream_stalled"
             )
         if now - transfer.started_at > limits.answer_timeout:
-            return UpstreamTimeout(
-                f"The answer took longer than {limits.answer_timeout:g} s.", code="answer_timeout"
-            )
+            return UpstreamTimeout(f"The answer took longer than {limits.answer_timeout:g} s.", code="answer_timeout")
         return None
 
 

@@ -13,7 +13,7 @@ from gateway.errors import BodyTooLarge, GatewayError
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, TextDelta
 from gateway.exchange.end_user import end_user
 from gateway.openai_api.endpoint import Endpoint, StreamRenderer
-from gateway.relay import LiveAnswer
+from gateway.relay import ClientLeft, LiveAnswer
 from gateway.web.base import ApiHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat
 
@@ -62,11 +62,14 @@ class AnswerHandler(ApiHandler):
         created = int(time.time())
         user = end_user(turn.user, self.client_key)
         async with LiveAnswer(turn, app, user, self.services, self.timeline) as self.answer:
-            if turn.stream:
-                await self._stream(self.answer, self.endpoint.stream_renderer(turn, answer_id, created))
-            else:
-                events = await self._collect(self.answer)
-                self.write_json(self.endpoint.document(turn, answer_id, created, events))
+            try:
+                if turn.stream:
+                    await self._stream(self.answer, self.endpoint.stream_renderer(turn, answer_id, created))
+                else:
+                    events = await self._collect(self.answer)
+                    self.write_json(self.endpoint.document(turn, answer_id, created, events))
+            except (ClientLeft, StreamClosedError):
+                self.timeline.client_left = True
 
     async def _collect(self, answer: LiveAnswer) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
@@ -88,13 +91,11 @@ class AnswerHandler(ApiHandler):
                 if frames := renderer.render(batch):
                     await writer.send(frames)
                 self._note_failure(batch)
-        except StreamClosedError:
-            self._client_left()
         except GatewayError as error:
             if not writer.started:
                 raise
             self.timeline.error_code = error.code
-            await self._send_last(writer, renderer.render([Failed(error)]))
+            await writer.send(renderer.render([Failed(error)]))
         finally:
             writer.close()
 
@@ -115,21 +116,12 @@ class AnswerHandler(ApiHandler):
             raise events[-1].error
         return events
 
-    async def _send_last(self, writer: EventStreamWriter, frames: bytes) -> None:
-        try:
-            await writer.send(frames)
-        except StreamClosedError:
-            self._client_left()
-
     def _note_failure(self, batch: list[AnswerEvent]) -> None:
         if isinstance(batch[-1], Failed):
             self.timeline.error_code = batch[-1].error.code
 
     def on_connection_close(self) -> None:
         """The client has closed its side: nobody reads the answer any more."""
-        self._client_left()
-
-    def _client_left(self) -> None:
         self.timeline.client_left = True
         if self.answer is not None:
             self.answer.abandon()

@@ -25,6 +25,7 @@ class ApiHandler(RequestHandler):
 
     endpoint_name = "other"  # a metric label
     needs_client_key = True
+    counted = True  # whether its requests are somebody's work, to be counted and logged
 
     def initialize(self) -> None:
         clock = self.services.clock
@@ -47,7 +48,7 @@ class ApiHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Runs before the body is read."""
-        if self.needs_client_key:
+        if self.needs_client_key and self.request.method != "OPTIONS":  # browsers ask without the key
             self.client_key = client_key(self.request.headers.get("Authorization"), self.services.settings)
 
     def json_body(self) -> object:
@@ -105,9 +106,9 @@ class ApiHandler(RequestHandler):
 
     def on_finish(self) -> None:
         """Metrics and the access line, once per request."""
-        status = self.get_status()
-        self.timeline.to_metrics(self.services.metrics, status)
-        if self.needs_client_key:
+        if self.counted:
+            status = self.get_status()
+            self.timeline.to_metrics(self.services.metrics, status)
             fields = {"request_id": self.request_id, **self.timeline.fields(status)}
             ACCESS_LOG.info("request", extra={"fields": fields})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_plus
+
 from gateway.dify_api.app import App
 from gateway.errors import ModelNotFound
 from gateway.openai_api.models import model_document, model_list
@@ -30,10 +32,11 @@ class ModelHandler(ApiHandler):
     head = get
 
     def _find(self, model_id: str) -> App:
+        registry = self.services.registry
         try:
-            return self.services.registry.find(model_id)
+            return registry.find(model_id)
         except ModelNotFound:
-            # openai-python 0.28 writes `+` for a blank in the path.
-            if "+" not in model_id:
-                raise
-            return self.services.registry.find(model_id.replace("+", " "))
+            # openai-python 0.28 writes a blank as `+`; Tornado has taken that for a plus sign.
+            if app := registry.snapshot.find(unquote_plus(self.request.path.removeprefix("/v1/models/"))):
+                return app
+            raise

@@ -13,7 +13,7 @@ class HealthHandler(ApiHandler):
     """The process is alive."""
 
     endpoint_name = "healthz"
-    needs_client_key = False
+    needs_client_key = counted = False
 
     def get(self) -> None:
         self.write("ok\n")
@@ -25,7 +25,7 @@ class ReadyHandler(ApiHandler):
     """The process can answer: it knows an app and is not about to stop."""
 
     endpoint_name = "readyz"
-    needs_client_key = False
+    needs_client_key = counted = False
 
     def get(self) -> None:
         if self.services.draining:
@@ -41,7 +41,7 @@ class MetricsHandler(ApiHandler):
     """Prometheus' text format."""
 
     endpoint_name = "metrics"
-    needs_client_key = False
+    needs_client_key = counted = False
 
     def get(self) -> None:
         metrics = self.services.metrics

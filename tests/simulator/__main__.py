@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,8 +55,10 @@ async def _serve(options: argparse.Namespace) -> None:
     simulator = Simulator(options.dify_version, speed=options.speed, traces_dir=options.traces)
     await simulator.start(options.host, options.port)
     try:
-        with contextlib.suppress(BrokenPipeError):  # whoever started us may read two lines and leave
+        try:
             _announce(simulator, listed)
+        except BrokenPipeError:  # whoever started us read two lines and left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         await stopped.wait()
     finally:
         await simulator.stop()

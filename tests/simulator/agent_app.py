@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from tests.simulator.message_app import MessageApp
@@ -48,10 +48,10 @@ class AgentApp(MessageApp):
         ended = yield from self._spoken()
         if not ended:
             return
-        if self.turn.app.mode == "agent":
-            yield Send(self.event("message", id=self.turn.message_id, answer=self.answer, from_variable_selector=None))
         yield Send(self._agent_message(""))
         yield Send(self._thought(thought_id, position, text))
+        if self.turn.app.mode == "agent":
+            yield Send(self.event("message", id=self.turn.message_id, answer=self.answer, from_variable_selector=None))
         if self.turn.script.replace is not None:
             yield Send(self.message_replace(self.turn.script.replace, reason=""))
         if self.turn.script.stopped:
@@ -60,7 +60,7 @@ class AgentApp(MessageApp):
         yield Send(self.message_end(self.usage()))
         yield from self.tail()
 
-    def _spoken(self) -> Iterator[Step]:
+    def _spoken(self) -> Generator[Step, None, bool]:
         """The tokens; the generator's value says whether they came to their end."""
         for item in speak(self.turn):
             if isinstance(item, Failure):

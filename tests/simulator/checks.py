@@ -33,7 +33,7 @@ class GenerationBody:
 
     inputs: dict[str, Any]
     query: str
-    streaming: bool
+    response_mode: str | None
     conversation_id: str | None
     files: Any
     auto_generate_name: bool
@@ -69,11 +69,11 @@ def read_object(request: HttpRequest, profile: VersionProfile) -> dict[str, Any]
     if body.startswith(b"\xef\xbb\xbf") and not profile.strict_bodies:
         body = body[3:]
     try:
-        value = json.loads(body.decode())
+        value = json.loads(body.decode(), parse_constant=_refuse_constant if profile.strict_bodies else None)
     except RecursionError:
-        raise unexpected_error(profile) from None
+        raise _not_understood() if profile.strict_bodies else unexpected_error(profile) from None
     except ValueError:
-        raise error(400, "bad_request", _NOT_UNDERSTOOD) from None
+        raise _not_understood() from None
     if not isinstance(value, dict):
         raise unexpected_error(profile)
     return value
@@ -82,6 +82,8 @@ def read_object(request: HttpRequest, profile: VersionProfile) -> dict[str, Any]
 def read_user(value: Any, profile: VersionProfile) -> str:
     if not value:
         raise error(400, "invalid_param", "Arg user must be provided.")
+    if "\x00" in str(value):
+        raise error(400, "invalid_param", "A string literal cannot contain NUL (0x00) characters.")
     if len(str(value)) > MAX_USER_LENGTH:
         raise unexpected_error(profile)  # the database column is that short
     return str(value)
@@ -99,6 +101,7 @@ def read_body(body: dict[str, Any], family: str, profile: VersionProfile) -> Gen
     read = _ModernArguments(body, model, profile) if profile.strict_bodies else _LegacyArguments(body, model, profile)
     inputs = read.inputs()
     query = read.query() if family == "chat" else str(body.get("query") or "")
+    _refuse_surrogates(query, profile)
     if family == "chat" and not query:
         raise error(400, "invalid_param", "query is required")
     mode = body.get("response_mode")
@@ -111,7 +114,7 @@ def read_body(body: dict[str, Any], family: str, profile: VersionProfile) -> Gen
     return GenerationBody(
         inputs=inputs,
         query=query.replace("\x00", ""),
-        streaming=mode == "streaming",
+        response_mode=mode,
         conversation_id=conversation_id,
         files=body.get("files"),
         auto_generate_name=automatic is not False,
@@ -211,6 +214,23 @@ class _ModernArguments(_Arguments):
         except ValueError:
             text = "Value error, conversation_id must be a valid UUID [type=value_error,"
             raise self.wrong("conversation_id", text, value) from None
+
+
+def _refuse_constant(name: str) -> Any:
+    """NaN and Infinity are not JSON."""
+    raise ValueError(name)
+
+
+def _refuse_surrogates(text: str, profile: VersionProfile) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as problem:
+        refusal = _not_understood() if profile.strict_bodies else error(400, "invalid_param", str(problem))
+        raise refusal from None
+
+
+def _not_understood() -> ApiError:
+    return error(400, "bad_request", _NOT_UNDERSTOOD)
 
 
 def _unauthorized(profile: VersionProfile, message: str) -> ApiError:

@@ -12,14 +12,15 @@ from tests.simulator.store import Conversation, StoredMessage, now
 if TYPE_CHECKING:
     from tests.simulator.server import Simulator
 
+_ORDERS = ("created_at", "-created_at", "updated_at", "-updated_at")
 _NO_PARENT = "00000000-0000-0000-0000-000000000000"
 
 
 def list_conversations(simulator: Simulator, caller: Caller, query: dict[str, str], path: str) -> Reply:
     limit = _limit(simulator, query, "ConversationListQuery")
     rows = simulator.store.conversations_of(caller.app.key, caller.user)
-    order = query.get("sort_by", "-updated_at")
-    rows.sort(key=lambda row: getattr(row, order.lstrip("-"), 0), reverse=order.startswith("-"))
+    order = _order(simulator, query)
+    rows.sort(key=lambda row: getattr(row, order.lstrip("-")), reverse=order.startswith("-"))
     if last_id := query.get("last_id"):
         position = next((index for index, row in enumerate(rows) if row.id == last_id), None)
         if position is None:
@@ -66,8 +67,12 @@ def rename_conversation(
 
 
 def rate_message(simulator: Simulator, caller: Caller, message_id: str, body: dict[str, Any], path: str) -> Reply:
-    message = _owned_message(simulator, caller, message_id, path)
     rating = body.get("rating")
+    if rating not in ("like", "dislike", None):
+        modern = f"Input should be 'like' or 'dislike' [type=literal_error, input_value={rating!r}, input_type=str]"
+        legacy = f"{rating} is not a valid choice"
+        raise argument_error(simulator.profile, "MessageFeedbackPayload", "rating", legacy, modern)
+    message = _owned_message(simulator, caller, message_id, path)
     if rating is None and message.rating is None:
         raise error(400, "invalid_param", "rating cannot be None when feedback not exists")
     message.rating = rating
@@ -113,11 +118,25 @@ def _limit(simulator: Simulator, query: dict[str, str], model: str) -> int:
     text = query.get("limit", "20")
     if text.isdigit() and 1 <= int(text) <= 100:
         return int(text)
+    if not text.isdigit():
+        modern = "Input should be a valid integer, unable to parse string as an integer [type=int_parsing, "
+        modern += f"input_value={text!r}, input_type=str]"
+        raise argument_error(simulator.profile, model, "limit", f"{text} is not a valid integer", modern)
     legacy = f"Invalid argument: {text}. argument must be within the range 1 - 100"
     kind = "greater_than_equal" if text == "0" else "less_than_equal"
     bound = "greater than or equal to 1" if text == "0" else "less than or equal to 100"
     modern = f"Input should be {bound} [type={kind}, input_value={text!r}, input_type=str]"
     raise argument_error(simulator.profile, model, "limit", legacy, modern)
+
+
+def _order(simulator: Simulator, query: dict[str, str]) -> str:
+    wanted = query.get("sort_by", "-updated_at")
+    if wanted in _ORDERS:
+        return wanted
+    choices = f"{', '.join(map(repr, _ORDERS[:-1]))} or {_ORDERS[-1]!r}"
+    modern = f"Input should be {choices} [type=literal_error, input_value={wanted!r}, input_type=str]"
+    legacy = f"{wanted} is not a valid choice"
+    raise argument_error(simulator.profile, "ConversationListQuery", "sort_by", legacy, modern)
 
 
 def _no_name(simulator: Simulator, body: dict[str, Any]) -> ApiError:

@@ -16,11 +16,16 @@ def http_fault(kind: str, app_id: str, profile: VersionProfile) -> Reply:
         challenge = (("WWW-Authenticate", 'Bearer realm="api"'),) if profile.www_authenticate else ()
         return error(401, "unauthorized", "Access token is invalid", challenge).reply
     if kind == "limit":
-        # Meant to be a 429; the handler for value errors gets it first.
-        text = "Too many requests. Please try again later. The current maximum concurrent requests allowed for"
-        return error(400, "invalid_param", f"{text} {app_id} is 1.").reply
+        return too_many_requests(app_id, 1, profile)
     status, code, message = _JSON_ERRORS[kind]
     return json_reply({"code": code, "message": message, "status": status}, status)
+
+
+def too_many_requests(app_id: str, allowed: int, profile: VersionProfile) -> Reply:
+    """Meant to be a 429; the handler for value errors gets it first."""
+    text = "Too many requests. Please try again later. The current maximum concurrent requests allowed"
+    whose = f" for {app_id}" if profile.strict_bodies else ""
+    return error(400, "invalid_param", f"{text}{whose} is {allowed}.").reply
 
 
 _JSON_ERRORS: dict[str, tuple[int, str, str]] = {

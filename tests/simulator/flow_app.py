@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from tests.simulator.failures import provider_error
+from tests.simulator.node_values import made_file, pause_events, process_data
 from tests.simulator.nodes import Nodes
 from tests.simulator.producer import BlockingReply, Producer, new_id
 from tests.simulator.speech import THOUGHTS, Failure, Token, answer_tokens, shows_reasoning_events, speak
@@ -13,7 +14,7 @@ from tests.simulator.steps import Event, Send, SendPing, Silence, Step, Turn
 from tests.simulator.usage import ZERO, usage_of
 
 _STOPPED = "Stopped by user."
-ABORTED = "Aborted: User requested stop"
+_ABORTED = "Aborted: User requested stop"
 _DEFAULT_TEXT = "DEFAULT TEXT"
 
 
@@ -24,7 +25,7 @@ class FlowApp(Producer):
         super().__init__(turn, **options)
         self.nodes = Nodes(turn, {"id": turn.end_user_id, "user": turn.user})
         self.outputs: Any = None
-        self.aborted = False  # somebody else's stop: the text goes on, the run fails
+        self.aborted = turn.script.stoprace  # somebody else's stop: the text goes on, the run fails
         self._is_chatflow = turn.app.mode == "advanced-chat"
         self._files: list[dict[str, Any]] = []
 
@@ -42,14 +43,16 @@ class FlowApp(Producer):
             if not done:
                 return
         if script.paused and self.turn.profile.reasoning_chunks:
-            yield from self._pause()
+            self.status = "paused"
+            for event in pause_events(self.nodes, self.seconds, self._total_tokens()):
+                yield Send(event)
             return
         yield from self._last_node()
         yield from self._finish()
 
     def stopped(self) -> Iterator[Step]:
         if self.aborted:
-            yield from self._failed(ABORTED)
+            yield from self._aborted_end()
             return
         self.status, self.error = "stopped", _STOPPED
         usage = usage_of(self.turn, ZERO, self.seconds, counted=False)
@@ -82,7 +85,7 @@ class FlowApp(Producer):
         values = self.nodes.run_inputs(complete=True)
         yield Send(self.nodes.node_finished("start", "start", inputs=values, outputs=values, files=self.nodes.files()))
 
-    def _text(self) -> Iterator[Step]:
+    def _text(self) -> Generator[Step, None, bool]:
         """The LLM's text; the generator's value says whether the run goes on."""
         yield from self._reasoning()
         for item in speak(self.turn):
@@ -98,8 +101,8 @@ class FlowApp(Producer):
                 yield item
         for _ in range(self.turn.profile.llm_empty_chunks):
             yield Send(self._chunk(""))
-        if self.aborted:
-            yield from self._failed(ABORTED)
+        if self.aborted and not self.turn.script.stoprace:
+            yield from self._aborted_end()
             return False
         if self.turn.script.stopped:
             yield from self.stopped()
@@ -118,7 +121,7 @@ class FlowApp(Producer):
             source = self.turn.app.form[0].variable if self.turn.app.form else "sys.query"
             yield Send(self._chunk(str(self._plain_output()), ["start", source]))
 
-    def _retried_text(self) -> Iterator[Step]:
+    def _retried_text(self) -> Generator[Step, None, bool]:
         """Each attempt's text stays in the stream; only the run's outputs are right."""
         tokens = answer_tokens(self.turn)[:3]
         attempts = 1 if self.turn.profile.sequence_numbers else 3
@@ -157,7 +160,7 @@ class FlowApp(Producer):
             text = script.replace
             yield Send(self._replacement(text))
         if script.file:
-            self._files = [self._made_file()]
+            self._files = [made_file(self.turn)]
         inputs: Any = None
         if self._is_chatflow:
             outputs: dict[str, Any] = {"answer": text, "files": self._files}
@@ -176,8 +179,16 @@ class FlowApp(Producer):
 
     def _failed(self, message: str) -> Iterator[Step]:
         self.status, self.error, self.stored_answer = "failed", message, ""
-        process = self._process_data() if self.turn.profile.sequence_numbers else None
+        process = process_data(self.turn) if self.turn.profile.sequence_numbers else None
         yield Send(self.nodes.node_finished("llm", "llm", process_data=process, status="failed", error=message))
+        yield from self._failed_run(message)
+
+    def _aborted_end(self) -> Iterator[Step]:
+        """A stop the engine takes for an abort. No node has failed, so none is counted."""
+        self.status, self.error, self.stored_answer = "failed", _ABORTED, ""
+        yield from self._failed_run(_ABORTED)
+
+    def _failed_run(self, message: str) -> Iterator[Step]:
         yield Send(self._finished(0))
         if self._is_chatflow:
             yield Send(self.event("error", code="invalid_param", status=400, message=f"Run failed: {message}"))
@@ -196,11 +207,11 @@ class FlowApp(Producer):
         yield from self.tail()
 
     def _finished(self, tokens: int) -> Event:
-        nothing = None if self.turn.profile.null_outputs else {}
+        nothing: Any = None if self.turn.profile.null_outputs else {}
         outputs = nothing if self.outputs is None else self.outputs
         exceptions = 0
         if self.turn.profile.counts_exceptions:
-            exceptions = {"failed": 1, "partial-succeeded": 3}.get(self.status, 0)
+            exceptions = 0 if self.error == _ABORTED else {"failed": 1, "partial-succeeded": 3}.get(self.status, 0)
         return self.nodes.workflow_finished(self.status, outputs, self.error, tokens, exceptions, self.seconds)
 
     def _llm_finished(self, text: str | None = None, error: str | None = None) -> Event:
@@ -216,23 +227,12 @@ class FlowApp(Producer):
         return self.nodes.node_finished(
             *("llm", "llm"),
             inputs={"#files#": self.nodes.files()} if self.turn.files else None,
-            process_data=self._process_data() if legacy else self._process_data(usage),
+            process_data=process_data(self.turn) if legacy else process_data(self.turn, usage),
             outputs=outputs,
             error=error,
             execution_metadata=totals,
             seconds=self.seconds,
         )
-
-    def _process_data(self, usage: dict[str, Any] | None = None) -> dict[str, Any]:
-        shown = [{"type": "image", "data": "data:image...[TRUNCATED]...", "detail": "high"} for _ in self.turn.files]
-        prompts = [
-            {"role": "system", "text": "You are a flow bot.", "files": []},
-            {"role": "user", "text": self.turn.query, "files": shown},
-        ]
-        used = {} if usage is None else {"usage": usage, "finish_reason": "stop"}
-        provider = "langgenius/openai_api_compatible/" if usage is not None else ""
-        model = {"model_provider": f"{provider}openai_api_compatible", "model_name": "fake-gpt"}
-        return {"model_mode": "chat", "prompts": prompts, **used, **model}
 
     @property
     def _reasons(self) -> bool:
@@ -246,40 +246,6 @@ class FlowApp(Producer):
             data = {"message_id": message_id, "reasoning": text, "node_id": "llm", "is_final": not text}
             yield Send(self.event("reasoning_chunk", data=data))
 
-    def _pause(self) -> Iterator[Step]:
-        """A human is asked; nobody answers."""
-        form = {
-            "form_id": new_id(),
-            "node_id": "human",
-            "node_title": "Approval",
-            "form_content": "Send it?",
-            "inputs": [{"type": "paragraph", "output_variable_name": "note", "default": None}],
-            "actions": [{"id": "approve", "title": "Approve", "button_style": "primary"}],
-            "display_in_ui": False,
-            "form_token": "tok_1",
-            "approval_channels": [],
-            "resolved_default_values": {},
-            "expiration_time": self.turn.created_at + 86_400,
-        }
-        self.status = "paused"
-        yield Send(self.nodes.event("human_input_required", data=form))
-        yield Send(
-            self.nodes.event(
-                "workflow_paused",
-                data={
-                    "workflow_run_id": self.turn.workflow_run_id,
-                    "paused_nodes": ["human"],
-                    "outputs": {},
-                    "reasons": [{"TYPE": "human_input_required", **form}],
-                    "status": "paused",
-                    "created_at": self.turn.created_at,
-                    "elapsed_time": self.seconds,
-                    "total_tokens": self._total_tokens(),
-                    "total_steps": self.nodes.started_count,
-                },
-            )
-        )
-
     def _chunk(self, text: str, selector: list[str] | None = None) -> Event:
         selector = selector or ["llm", "text"]
         if self._is_chatflow:
@@ -290,23 +256,6 @@ class FlowApp(Producer):
         if self._is_chatflow:
             return self.message_replace(text, reason="output_moderation")
         return self.event("text_replace", data={"text": text})
-
-    def _made_file(self) -> dict[str, Any]:
-        file_id = new_id()
-        return {
-            "dify_model_identity": "__dify__file__",
-            "id": None,
-            "tenant_id": self.turn.app_id,
-            "type": "image",
-            "transfer_method": "tool_file",
-            "remote_url": None,
-            "related_id": file_id,
-            "filename": "made.png",
-            "extension": ".png",
-            "mime_type": "image/png",
-            "size": 1234,
-            "url": f"{self.turn.base_url}/files/tools/{file_id}.png?timestamp=1&nonce=2&sign=3",
-        }
 
     @property
     def _output_names(self) -> tuple[str, ...]:

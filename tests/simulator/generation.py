@@ -9,13 +9,13 @@ from tests.simulator.agent_app import AgentApp
 from tests.simulator.apps import AGENT_MODES, CHAT_MODES, FLOW_MODES, App
 from tests.simulator.attachments import read_references
 from tests.simulator.checks import GenerationBody
-from tests.simulator.faults import http_fault
+from tests.simulator.faults import http_fault, too_many_requests
 from tests.simulator.flow_app import FlowApp
 from tests.simulator.forms import InvalidInput, read_inputs
 from tests.simulator.message_app import MessageApp
 from tests.simulator.producer import Producer, new_id
 from tests.simulator.replay import NoRecording, load_recording
-from tests.simulator.replies import AnyReply, BlockingWait, Misbehave, StreamReply, error
+from tests.simulator.replies import AnyReply, ApiError, BlockingWait, Misbehave, StreamReply, error
 from tests.simulator.runs import Run
 from tests.simulator.script import Script, UnknownDirective, parse_script
 from tests.simulator.steps import Turn
@@ -36,6 +36,15 @@ _NO_BLOCKING = {
     "agent-chat": ("invalid_param", "Agent Chat App does not support blocking mode"),
     "agent": ("bad_request", "Agent App only supports streaming response mode."),
 }
+# What the web framework finds similar; to paths with an id in them it finds nothing.
+_SIMILAR_ROUTES = {
+    "/v1/chat-messages": ("/api/chat-messages", "/v1/chat-messages/<string:task_id>/stop"),
+    "/v1/messages": ("/v1/chat-messages", "/api/messages"),
+    "/v1/conversations": (
+        "/v1/conversations/<uuid:c_id>/variables/<uuid:variable_id>",
+        "/api/conversations",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,8 @@ class Caller:
 def generate(simulator: Simulator, caller: Caller, body: GenerationBody, path: str) -> AnyReply:
     """Check what the form and the conversation say, start the run, answer with it."""
     app = caller.app
-    if app.mode in AGENT_MODES and not body.streaming:
+    streaming = body.response_mode == "streaming" or (body.response_mode is None and app.mode == "agent")
+    if app.mode in AGENT_MODES and not streaming:
         code, message = _NO_BLOCKING[app.mode]
         raise error(400, code, message)
     conversation = _conversation(simulator, caller, body, path)
@@ -59,8 +69,8 @@ def generate(simulator: Simulator, caller: Caller, body: GenerationBody, path: s
         return early
     _check_limit(simulator, app)
     turn = _turn(simulator, caller, body, conversation, inputs, files, query, script)
-    run = simulator.start_run(_PRODUCERS[app.mode](turn), streaming=body.streaming)
-    return StreamReply(run) if body.streaming else BlockingWait(run)
+    run = simulator.start_run(_PRODUCERS[app.mode](turn), streaming=streaming)
+    return StreamReply(run) if streaming else BlockingWait(run)
 
 
 def _conversation(simulator: Simulator, caller: Caller, body: GenerationBody, path: str) -> Conversation | None:
@@ -74,8 +84,8 @@ def _conversation(simulator: Simulator, caller: Caller, body: GenerationBody, pa
 
 def not_found(simulator: Simulator, message: str, path: str) -> Exception:
     """404; newer releases let the web framework guess what else one may have wanted."""
-    if simulator.profile.not_found_hint:
-        guesses = f"{path} or {path.replace('/v1/', '/api/')} or {path}/<string:task_id>/stop"
+    if simulator.profile.not_found_hint and path in _SIMILAR_ROUTES:
+        guesses = " or ".join((path, *_SIMILAR_ROUTES[path]))
         message += f" You have requested this URI [{path}] but did you mean {guesses} ?"
     return error(404, "not_found", message)
 
@@ -108,7 +118,7 @@ def _instead_of_a_run(simulator: Simulator, app: App, script: Script) -> AnyRepl
         return Misbehave("garbage" if script.garbage else "nostatus")
     if script.replay is not None:
         try:
-            return load_recording(simulator.traces_dir, script.replay, script.replayspeed)
+            return load_recording(simulator.traces_dir, script.replay, script.replay_speed)
         except NoRecording as problem:
             raise error(400, "invalid_param", str(problem)) from None
     return None
@@ -117,9 +127,8 @@ def _instead_of_a_run(simulator: Simulator, app: App, script: Script) -> AnyRepl
 def _check_limit(simulator: Simulator, app: App) -> None:
     busy = sum(run.app.key == app.key and run.state == "running" for run in simulator.runs)
     if app.max_active_requests and busy >= app.max_active_requests:
-        text = "Too many requests. Please try again later. The current maximum concurrent requests allowed for"
         app_id = simulator.store.app_id(app.key)
-        raise error(400, "invalid_param", f"{text} {app_id} is {app.max_active_requests}.")
+        raise ApiError(too_many_requests(app_id, app.max_active_requests, simulator.profile))
 
 
 def _turn(

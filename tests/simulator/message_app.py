@@ -11,6 +11,10 @@ from tests.simulator.usage import ZERO, Tokens, usage_of
 
 FORBIDDEN_INPUT, FORBIDDEN_OUTPUT = "forbidden", "w10"
 INPUT_BLOCKED, OUTPUT_BLOCKED = "INPUT BLOCKED", "OUTPUT BLOCKED"
+_NO_ANSWER = (
+    "1 validation error for Data\nanswer\n  Input should be a valid string [type=string_type, input_value=[], "
+    "input_type=list]\n    For further information visit https://errors.pydantic.dev/2.11/v/string_type"
+)
 
 
 class MessageApp(Producer):
@@ -54,6 +58,10 @@ class MessageApp(Producer):
         yield from self.tail()
 
     def blocking_reply(self) -> BlockingReply:
+        if self.turn.profile.strict_bodies and not self.tokens and not self.answer and self.status == "succeeded":
+            # Joining no chunks gives Dify an empty list, which its own schema refuses.
+            document = {"code": "invalid_param", "message": _NO_ANSWER, "status": 400}
+            return BlockingReply(400, document)
         return self.message_reply()
 
     def _message(self, text: str) -> Event:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from tests.simulator.node_values import shown_file
 from tests.simulator.steps import Event, Turn
 
 _PARALLEL = ("parallel_id", "parallel_start_node_id", "parent_parallel_id", "parent_parallel_start_node_id")
@@ -14,13 +15,13 @@ class Nodes:
     """Makes workflow_* and node_* events for one run."""
 
     def __init__(self, turn: Turn, end_user: dict[str, str]) -> None:
-        self._turn = turn
+        self.turn = turn
         self._end_user = end_user
         self._order: list[str] = []  # node ids as they started
         self._ids: dict[str, str] = {}
 
     def event(self, name: str, **fields: Any) -> Event:
-        turn = self._turn
+        turn = self.turn
         if turn.app.mode == "workflow":
             return {"event": name, "workflow_run_id": turn.workflow_run_id, "task_id": turn.task_id, **fields}
         return {
@@ -39,7 +40,7 @@ class Nodes:
 
     def run_inputs(self, complete: bool = False) -> dict[str, Any]:
         """The run's inputs; `complete` as the start node has them, with what it adds itself."""
-        turn = self._turn
+        turn = self.turn
         files = {"sys.files": self.files()}
         identity = {
             "sys.user_id": turn.user,
@@ -60,10 +61,10 @@ class Nodes:
 
     def files(self) -> list[dict[str, Any]]:
         """The user's files as flows show them, with a link that Dify signs anew each time."""
-        return [_shown_file(self._turn, file) for file in self._turn.files]
+        return [shown_file(self.turn, file) for file in self.turn.files]
 
     def workflow_started(self) -> Event:
-        turn = self._turn
+        turn = self.turn
         data = {"id": turn.workflow_run_id, "workflow_id": turn.workflow_id, **self._sequence()}
         data |= {"inputs": self.run_inputs(), "created_at": turn.created_at}
         if turn.profile.started_reason:
@@ -73,7 +74,7 @@ class Nodes:
     def workflow_finished(
         self, status: str, outputs: Any, error: str | None, tokens: int, exceptions: int, seconds: float
     ) -> Event:
-        turn = self._turn
+        turn = self.turn
         return self.event(
             "workflow_finished",
             data={
@@ -97,11 +98,11 @@ class Nodes:
     def node_started(self, node_id: str, node_type: str, execution_id: str) -> Event:
         self._order.append(node_id)
         self._ids[node_id] = execution_id
-        legacy = self._turn.profile.sequence_numbers
+        legacy = self.turn.profile.sequence_numbers
         data = self._node(node_id, node_type) | {"inputs": None}
         if not legacy:
             data["inputs_truncated"] = False
-        data |= {"created_at": self._turn.created_at, "extras": {}}
+        data |= {"created_at": self.turn.created_at, "extras": {}}
         if legacy:
             data |= dict.fromkeys((*_PARALLEL, "iteration_id", "parallel_run_id"))
         else:
@@ -124,14 +125,14 @@ class Nodes:
         files: Sequence[Any] = (),
     ) -> Event:
         """Also node_retry, which is the same with a retry_index."""
-        legacy = self._turn.profile.sequence_numbers
+        legacy = self.turn.profile.sequence_numbers
         data = self._node(node_id, node_type)
         for name, value in (("inputs", inputs), ("process_data", process_data), ("outputs", outputs)):
             data[name] = value if value is not None or legacy else {}
             if not legacy:
                 data[f"{name}_truncated"] = False
         data |= {"status": status, "error": error, "elapsed_time": seconds, "execution_metadata": execution_metadata}
-        data |= {"created_at": self._turn.created_at, "finished_at": self._turn.created_at + int(seconds)}
+        data |= {"created_at": self.turn.created_at, "finished_at": self.turn.created_at + int(seconds)}
         data["files"] = list(files)
         data |= dict.fromkeys((*_PARALLEL, "iteration_id") if legacy else ("iteration_id", "loop_id"))
         if retry_index is None:
@@ -140,7 +141,7 @@ class Nodes:
 
     def _node(self, node_id: str, node_type: str) -> dict[str, Any]:
         index = self._order.index(node_id)
-        legacy = self._turn.profile.sequence_numbers
+        legacy = self.turn.profile.sequence_numbers
         return {
             "id": self._ids[node_id],
             "node_id": node_id,
@@ -151,24 +152,4 @@ class Nodes:
         }
 
     def _sequence(self) -> dict[str, int]:
-        return {"sequence_number": self._turn.run_number} if self._turn.profile.sequence_numbers else {}
-
-
-def _shown_file(turn: Turn, file: Mapping[str, Any]) -> dict[str, Any]:
-    file_id = file.get("upload_file_id")
-    link = f"{turn.base_url}/files/{file_id}/file-preview?timestamp=1&nonce=2&sign=3" if file_id else file["url"]
-    name = str(file.get("filename") or link.rpartition("/")[2])
-    return {
-        "dify_model_identity": "__dify__file__",
-        "id": None,
-        "tenant_id": turn.app_id,
-        "type": file["type"],
-        "transfer_method": file["transfer_method"],
-        "remote_url": "" if turn.profile.sequence_numbers and file_id else link,
-        "related_id": file_id,
-        "filename": name,
-        "extension": f".{name.rpartition('.')[2]}",
-        "mime_type": file.get("mime_type", "image/png"),
-        "size": file.get("size", -1),
-        "url": link,
-    }
+        return {"sequence_number": self.turn.run_number} if self.turn.profile.sequence_numbers else {}

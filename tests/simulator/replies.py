@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http
+import http.client
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -104,7 +104,7 @@ def head_of(
     profile: VersionProfile, status: int, fields: Iterable[Header], *, keep_alive: bool, cors: bool = True
 ) -> bytes:
     """Status line and headers in the order gunicorn and Flask send them."""
-    phrase = http.HTTPStatus(status).phrase.upper() if status in iter(http.HTTPStatus) else "UNKNOWN"
+    phrase = http.client.responses.get(status, "UNKNOWN").upper()
     lines = [f"HTTP/1.1 {status} {phrase}", "Server: gunicorn", f"Date: {formatdate(usegmt=True)}"]
     lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
     lines += [f"{name}: {value}" for name, value in fields]

@@ -151,6 +151,16 @@ def _upload(call: Call) -> AnyReply:
     return attachments.upload(call.request, call.app(), simulator.store, simulator.profile, base_url)
 
 
+def _no_speech_to_text(call: Call) -> AnyReply:
+    call.app()
+    raise error(400, "invalid_param", "Speech to text is not enabled")
+
+
+def _no_text_to_speech(call: Call) -> AnyReply:
+    call.app()
+    raise error(400, "invalid_param", "TTS is not enabled")
+
+
 def _conversations(call: Call) -> AnyReply:
     return conversation_api.list_conversations(call.simulator, call.getting("chat"), call.query(), call.path)
 
@@ -192,7 +202,7 @@ def _events(call: Call) -> AnyReply:
     run = call.simulator.find_workflow_run(call.arguments[0], caller)
     if run is None:
         raise not_found(call.simulator, "Workflow run not found", call.path)
-    return StreamReply(run, skip=run.produced - 1 if run.ended else run.produced)
+    return StreamReply(run, skip=len(run.log) - (1 if run.ended else 0))
 
 
 def _always(simulator: Simulator) -> bool:
@@ -219,6 +229,8 @@ _TABLE: tuple[tuple[str, str, Handler, Callable[[Simulator], bool]], ...] = (
     ("POST", f"/v1/workflows/tasks/{_ID}/stop", _stop("workflow"), _always),
     ("GET", f"/v1/workflow/{_ID}/events", _events, _where("events_route")),
     ("POST", "/v1/files/upload", _upload, _always),
+    ("POST", "/v1/audio-to-text", _no_speech_to_text, _always),
+    ("POST", "/v1/text-to-audio", _no_text_to_speech, _always),
     ("GET", "/v1/conversations", _conversations, _always),
     ("DELETE", f"/v1/conversations/{_ID}", _delete_conversation, _always),
     ("POST", f"/v1/conversations/{_ID}/name", _rename_conversation, _always),

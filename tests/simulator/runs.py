@@ -55,11 +55,13 @@ class Run:
         return self._ended
 
     def stop(self, delay: float, foreign: bool = False) -> None:
-        """Like Dify's stop: it takes effect a moment later. A `foreign` one, of another user, makes a mess."""
-        if foreign and isinstance(self.producer, FlowApp):
-            self.producer.aborted = True
-            if self.app.mode == "advanced-chat":
-                return
+        """Like Dify's stop: it takes effect a moment later. A `foreign` one, of another user, may harm flows."""
+        if foreign and not isinstance(self.producer, FlowApp):
+            return
+        if foreign and self.app.mode == "advanced-chat":
+            assert isinstance(self.producer, FlowApp)
+            self.producer.aborted = True  # the text goes on to its end
+            return
         asyncio.get_running_loop().call_later(delay, self._halt.set)
 
     async def wait(self) -> None:

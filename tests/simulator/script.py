@@ -85,9 +85,10 @@ DIRECTIVES: tuple[Directive, ...] = (
     Directive("retry", "", "the LLM node fails and retries, garbling the text (chatflow)", _flag),
     Directive("paused", "", "wait for a human (flows of 1.16)", _flag),
     Directive("stopped", "", "end as if somebody had stopped the run", _flag),
+    Directive("stoprace", "", "a stop comes between two nodes: the run ends as a failure (flows)", _flag),
     Directive("partial", "", "end with partial-succeeded (flows)", _flag),
     Directive("replay", "PATH", "send a recording, e.g. 1.12.1/chat_stream", str),
-    Directive("replayspeed", "X", "... in its own time, X times as fast", float),
+    Directive("replay_speed", "X", "... in its own time, X times as fast", float),
 )
 _BY_NAME = {directive.name: directive for directive in DIRECTIVES}
 # Where the value may be left out, what a bare name means.
@@ -137,14 +138,15 @@ class Script:
     retry: bool = False
     paused: bool = False
     stopped: bool = False
+    stoprace: bool = False
     partial: bool = False
     replay: str | None = None
-    replayspeed: float | None = None
+    replay_speed: float | None = None
 
 
 # A block starts with a letter, so "[[1, 2], [3, 4]]" in a question is only a question.
 _BLOCK = re.compile(r'\[\[\s*(?=[a-z])((?:"(?:[^"\\]|\\.)*"|[^"\]]|\](?!\]))*)\]\]', re.DOTALL)
-_WORD = re.compile(r'([a-z0-9]+)(?:=("(?:[^"\\]|\\.)*"|\S+))?(?=\s|$)')
+_WORD = re.compile(r'([a-z0-9_]+)(?:=("(?:[^"\\]|\\.)*"|\S+))?(?=\s|$)')
 
 
 def parse_script(text: str) -> Script:

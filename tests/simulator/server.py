@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from typing import Any
 from tests.simulator.apps import App, AppTable, apps_of
 from tests.simulator.generation import Caller, remember
 from tests.simulator.producer import Producer
-from tests.simulator.replies import AnyReply, ApiError
+from tests.simulator.replies import AnyReply, ApiError, unexpected_error
 from tests.simulator.routes import route
 from tests.simulator.runs import Run
 from tests.simulator.sending import Sender
 from tests.simulator.store import Store
 from tests.simulator.versions import VERSIONS
 from tests.simulator.wire import BadRequest, Connection, HttpRequest
+
+log = logging.getLogger("simulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,9 @@ class Simulator:
     def base_url(self) -> str:
         assert self._server is not None, "not started"
         host = self._server.sockets[0].getsockname()[0]
-        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self.port}/v1"
+        if host in ("0.0.0.0", "::"):
+            host = "127.0.0.1"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> Simulator:
         loop = asyncio.get_running_loop()
@@ -155,6 +160,9 @@ class Simulator:
             return route(self, request)
         except ApiError as refusal:
             return refusal.reply
+        except Exception:
+            log.exception("a bug of the simulator, at %s %s", request.method, request.path)
+            return unexpected_error(self.profile).reply
 
     def _record(self, request: HttpRequest) -> None:
         headers = dict(request.headers)

@@ -128,7 +128,8 @@ def test_ids_do_not_depend_on_who_answered_first() -> None:
 
 
 def test_the_suffixed_id_works_whoever_is_up() -> None:
-    for first in (chat("bot"), DOWN):
+    firsts: list[AppDescription | GatewayError] = [chat("bot"), DOWN]
+    for first in firsts:
         built = registry([(ONE, first), (TWO, chat("bot"))])
         assert built.find(handle("bot", TWO)).key == TWO
         built.update([(ONE, chat("bot")), (TWO, chat("bot"))], 2.0)
@@ -203,7 +204,8 @@ def test_created_is_the_time_of_first_sight() -> None:
 def test_states_tell_since_when_a_key_is_well_or_not() -> None:
     built = AppRegistry()
     seen = []
-    for now, result in enumerate([DOWN, DOWN, chat("a"), chat("a"), DOWN, DOWN], start=1):
+    results: list[AppDescription | GatewayError] = [DOWN, DOWN, chat("a"), chat("a"), DOWN, DOWN]
+    for now, result in enumerate(results, start=1):
         built.update([(ONE, result)], float(now))
         state = built.states[0]
         seen.append((state.error is None, state.since, state.refreshed, state.app is not None))
@@ -215,6 +217,10 @@ def test_states_tell_since_when_a_key_is_well_or_not() -> None:
         (False, 5.0, 4.0, True),
         (False, 5.0, 4.0, True),
     ]
+
+
+def test_a_key_that_is_well_from_the_start_is_so_since_then() -> None:
+    assert registry([(ONE, chat("a"))]).states[0].since == 1000.0
 
 
 def test_an_errors_text_is_one_line_without_the_key() -> None:
@@ -238,7 +244,9 @@ REFRESHES = st.lists(st.lists(st.tuples(KEYS, RESULTS), max_size=5), max_size=5)
 
 
 @given(REFRESHES)
-def test_every_app_that_is_known_has_an_id_of_its_own(refreshes: list[list[tuple[AppKey, AppDescription]]]) -> None:
+def test_every_app_that_is_known_has_an_id_of_its_own(
+    refreshes: list[list[tuple[AppKey, AppDescription | GatewayError]]],
+) -> None:
     built = registry(*refreshes)
     apps = [state.app for state in built.states if state.app]
     assert list(built.snapshot.models.values()) == apps

@@ -217,6 +217,10 @@ def test_a_flow_without_features_is_known_by_its_form() -> None:
     assert mode_from_probes([EMPTY_QUERY, NOT_WORKFLOW, (200, tool)]) is AppMode.CHAT
 
 
+def test_parameters_without_any_sign_of_a_flow_are_a_chat_apps() -> None:
+    assert mode_from_probes([EMPTY_QUERY, NOT_WORKFLOW, (200, EMPTY_FORM)]) is AppMode.CHAT
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -226,6 +230,7 @@ def test_a_flow_without_features_is_known_by_its_form() -> None:
         [(401, DIFY_ERROR), (401, DIFY_ERROR), (401, DIFY_ERROR)],
         [NOT_CHAT, (500, {"code": "unknown"}), (200, {})],
         [(200, {"event": "message"}), NOT_WORKFLOW, (200, {})],
+        [(200, {"code": "invalid_param"}), NOT_WORKFLOW, (200, {})],
     ],
 )
 def test_unclear_answers_tell_no_mode(answers: list[tuple[int, Any]]) -> None:

@@ -255,10 +255,20 @@ def test_the_text_finds_its_input(
     assert text_variable(app(*fields, mode=mode), given_inputs) == variable
 
 
-@pytest.mark.parametrize("fields", [(TITLE, BODY), (NOTE, InputField("remark", "paragraph")), (TONE,)])
-def test_a_text_without_a_clear_place_is_refused_with_the_list(fields: tuple[InputField, ...]) -> None:
+@pytest.mark.parametrize(
+    ("fields", "given_inputs"),
+    [
+        ((TITLE, BODY), {}),
+        ((TITLE, BODY, TONE), {"tone": "rude"}),
+        ((NOTE, InputField("remark", "paragraph")), {}),
+        ((TONE,), {}),
+    ],
+)
+def test_a_text_without_a_clear_place_is_refused_with_the_list(
+    fields: tuple[InputField, ...], given_inputs: dict[str, Any]
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        fill_inputs(app(*fields, mode=FLOW), {}, "hi")
+        fill_inputs(app(*fields, mode=FLOW), given_inputs, "hi")
     assert caught.value.param == "inputs"
     for field in fields:
         assert f"{field.variable} ({field.kind}" in caught.value.message

@@ -13,7 +13,7 @@ import pytest
 from tests.simulator import apps
 from tests.simulator.apps import App
 from tests.simulator.server import Simulator
-from tests.unit.simulator.rawclient import Answer, call, read_events
+from tests.unit.simulator.rawclient import Answer, Ask, call, read_events
 
 TRACES = Path(__file__).parents[2] / "traces"
 # Depends on the connection or the session cookie, not on what is answered.
@@ -72,7 +72,6 @@ CASES = (
     Case("kb_chat_block", apps.DEMO_CHAT, "[[cite n=3]]"),
     Case("kb_chatflow_block", apps.DEMO_CHATFLOW, "[[cite n=3]]"),
     Case("tts_auto_chat_short", apps.SPEAKING_CHAT, "[[n=2]]", ("0.15.3",)),
-    Case("tts_auto_chat_fail", apps.SPEAKING_CHAT, "[[fail=500 tts]]", ()),
     *(
         Case(f"llm429_{mode}_stream", app)
         for mode, app in (
@@ -148,8 +147,6 @@ async def _prepare(simulator: Simulator, case: Case, body: dict[str, Any]) -> di
 
 
 async def _upload(simulator: Simulator, app: App) -> str:
-    from tests.unit.simulator.rawclient import Ask
-
     part = (
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\nx\r\n'
     )
