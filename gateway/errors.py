@@ -153,6 +153,12 @@ class NotReady(GatewayError):
     status, default_code, default_retry_after = 503, "not_ready", 5
 
 
+class ShuttingDown(GatewayError):
+    """The process ends; this answer was cut and its run in Dify stopped."""
+
+    status, default_code, default_should_retry = 503, "shutting_down", False
+
+
 class UpstreamTimeout(GatewayError):
     """Dify did not connect, answer or go on in time."""
 

@@ -56,6 +56,7 @@ class LiveAnswer:
         call = calls.ask(self._app, prompt, inputs, self._user)
         self._transfer = self._services.dify.ask(self._app.key, call)
         self._timeline.asked()
+        self._services.answers_in_flight += 1
         return self
 
     async def next_batch(self) -> list[AnswerEvent]:
@@ -88,6 +89,7 @@ class LiveAnswer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._services.answers_in_flight -= 1
         if self._transfer is not None:
             self._transfer.cancel()
         if self._task_id and not self._run_over:

@@ -13,12 +13,14 @@ from tornado.netutil import bind_sockets
 
 from gateway import __version__
 from gateway.app import make_app
+from gateway.errors import ShuttingDown
 from gateway.services import Services, build_services
 from gateway.settings import BadSettings, Settings
 
 log = logging.getLogger(__name__)
 
 _FIRST_REFRESH_SECONDS = 5.0  # the first requests should find the apps; a Dify that is down must not hold the start
+_LAST_WORDS_SECONDS = 1.0  # for the error that ends an answer to reach its client
 _BACKLOG = 1024
 
 SERVER_OPTIONS = {
@@ -61,14 +63,20 @@ class Server:
         services.draining = True
         server.conn_params.no_keep_alive = True  # a header alone would not close the connections
         server.stop()
-        waiting = services.dify.open_streams
-        log.info("shutting down, %d answers in flight", waiting)
-        deadline = services.clock() + self._settings.shutdown_seconds
-        while services.dify.open_streams and services.clock() < deadline and not self._stop_now.is_set():
-            await asyncio.sleep(0.05)
+        log.info("shutting down, %d answers in flight", services.answers_in_flight)
+        await self._answers_end(services, self._settings.shutdown_seconds)
+        services.dify.end_streams(ShuttingDown("The gateway is shutting down; the answer was cut."))
+        self._stop_now.clear()
+        await self._answers_end(services, _LAST_WORDS_SECONDS)
         await server.close_all_connections()
         await services.close()
         log.info("stopped")
+
+    async def _answers_end(self, services: Services, seconds: float) -> None:
+        """Wait until no answer is in flight, at most `seconds`, or until the second signal."""
+        deadline = services.clock() + seconds
+        while services.answers_in_flight and services.clock() < deadline and not self._stop_now.is_set():
+            await asyncio.sleep(0.02)  # noqa: ASYNC110 - three things are waited for
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -55,6 +55,7 @@ class Services:
     background: Background
     clock: Callable[[], float]
     draining: bool = False
+    answers_in_flight: int = 0
 
     def start(self) -> None:
         """Begin the periodic work; needs a running loop."""

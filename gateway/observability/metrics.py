@@ -73,7 +73,7 @@ class Metrics:
             buckets=_FIRST_TOKEN_BUCKETS,
             registry=self.registry,
         )
-        self.streams_in_flight = self._gauge("gateway_streams_in_flight", "Answers that are being received from Dify.")
+        self.answers_in_flight = self._gauge("gateway_answers_in_flight", "Answers that are asked for and not ended.")
         self.client_disconnects = Counter(
             "gateway_client_disconnects_total",
             "Answers whose client left before the end.",

@@ -73,6 +73,11 @@ class DifyClient:
     def open_streams(self) -> int:
         return len(self._streams.transfers)
 
+    def end_streams(self, error: GatewayError) -> None:
+        """Cut every open answer; its reader gets `error`."""
+        for transfer in list(self._streams.transfers):
+            transfer.cancel(error)
+
     def ask(self, key: AppKey, call: DifyCall) -> Transfer:
         """Start a generation; its events are read from the Transfer."""
         return self._streams.start(self._request(key, call, accept="text/event-stream"))

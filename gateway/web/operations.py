@@ -45,7 +45,7 @@ class MetricsHandler(ApiHandler):
 
     def get(self) -> None:
         metrics = self.services.metrics
-        metrics.streams_in_flight.set(self.services.dify.open_streams)
+        metrics.answers_in_flight.set(self.services.answers_in_flight)
         metrics.ready.set(self.services.registry.ready and not self.services.draining)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(metrics.registry))

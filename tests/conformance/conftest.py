@@ -89,7 +89,7 @@ def gateway(run_process: Callable[..., Process], dify: Dify) -> Gateway:
     return Gateway(url, process)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def http(gateway: Gateway) -> Iterator[httpx.Client]:
     """A client without any SDK's habits."""
     headers = {"Authorization": f"Bearer {KEY}"}
