@@ -90,6 +90,8 @@ class LiveAnswer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._services.answers_in_flight -= 1
+        if self._reader.unknown_events:
+            self._services.metrics.unknown_events.inc(self._reader.unknown_events)
         if self._transfer is not None:
             self._transfer.cancel()
         if self._task_id and not self._run_over:

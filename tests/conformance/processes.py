@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,3 +54,13 @@ class Process:
         except subprocess.TimeoutExpired:
             self._child.kill()
             return self._child.wait()
+
+
+def run_client(interpreter: Path, script: Path, *arguments: str) -> Any:
+    """Run a client of another language or environment to its end; the JSON that it printed."""
+    assert interpreter.exists(), f"{interpreter} is missing: scripts/test sets it up"
+    done = subprocess.run(
+        [interpreter, script, *arguments], capture_output=True, timeout=50, env={"PATH": os.environ["PATH"]}
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)

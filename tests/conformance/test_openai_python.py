@@ -152,9 +152,7 @@ def test_a_client_that_runs_out_of_time_stops_the_run(
     client: OpenAI, dify: Dify, user: str, script: str, stream: bool
 ) -> None:
     impatient = client.with_options(timeout=0.5, max_retries=0)
+    messages = question(f"[[{script}]]")
     with pytest.raises(APITimeoutError):
-        answer = impatient.chat.completions.create(
-            model=CHAT, messages=question(f"[[{script}]]"), stream=stream, user=user
-        )
-        list(answer)
+        list(impatient.chat.completions.create(model=CHAT, messages=messages, stream=stream, user=user))
     dify.wait_for_stop(user)

@@ -35,7 +35,9 @@ BEFORE_TEXT = {
 }
 
 # A newer Dify passes the error class of its plugin on, which is one for all that is the provider's fault.
-NEWER = {"fail=500": (503, "provider_unavailable"), "fail=timeout": (503, "provider_unavailable")}
+NEWER = {
+    directive: (503, "provider_unavailable") for directive in ("fail=500", "fail=timeout", "fail=cut failafter=0")
+}
 
 # What may be tried again at once or after Retry-After: Dify did not run.
 NOT_RUN = {"http=limit", "http=429", "http=503html"}

@@ -25,7 +25,7 @@ FILES: dict[str, tuple[str, dict[str, str]]] = {
     "empty lines": ("\n\n  \nA=1\n\n", {"A": "1"}),
     "a comment behind a value belongs to it": ("A=x # c\nB=x;y", {"A": "x # c", "B": "x;y"}),
     "comments": ("# A=1\n; B=2\n  # C=3\nD=4", {"D": "4"}),
-    "a comment goes on behind a backslash": ("# c\\\nA=1\nB=2", {"B": "2"}),
+    "a comment goes on behind a backslash": ("# c\\\nA=1\n; c\\\nB=2\nC=3", {"C": "3"}),
     "a dollar is a dollar": ("A=$HOME\nB=\"${HOME}\"\nC='$HOME'", {"A": "$HOME", "B": "${HOME}", "C": "$HOME"}),
     "an equals sign in a value": ("A=b=c==", {"A": "b=c=="}),
     "no assignment": ("A\nB=1\nC", {"B": "1"}),
@@ -66,6 +66,7 @@ def test_a_file_means_what_it_means_to_systemd(text: str, values: dict[str, str]
     [
         ("A=1\n", []),
         ("export C=1\n", [1]),
+        ("; A B=1\n# A B=1", []),
         ("A=1\n# c\n\n  B C=1\nD=1\n2=2", [4, 6]),
         ("A='x\ny'\nexport C='1\n2'\n-=1", [3, 5]),
         ("A=1\r\nexport C=1\r\n", [2]),

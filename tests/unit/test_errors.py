@@ -18,6 +18,7 @@ FAMILY = [kind for kind in family(GatewayError) if kind.__module__ == errors.__n
 NO_RETRY = {
     errors.QuotaExceeded,
     errors.InternalError,
+    errors.ShuttingDown,
     errors.UpstreamKeyRejected,
     errors.UpstreamProtocolError,
     errors.UpstreamTruncated,

@@ -250,7 +250,15 @@ def test_a_configured_output_must_exist() -> None:
 
 
 def test_an_output_variable_is_for_workflows_only() -> None:
-    assert text_of(read(AppMode.CHAT, message("a"), MESSAGE_END, output_variable="b")) == "a"
+    replace = event("message_replace", answer="b")
+    answer = read(AppMode.CHAT, message("a"), replace, MESSAGE_END, output_variable="b")
+    assert (text_of(answer), end_of(answer).text) == ("a", "b")
+
+
+def test_a_workflow_has_one_end() -> None:
+    reader = AnswerReader(AppMode.WORKFLOW)
+    receive(reader, flow_started(), chunk("x"), flow_finished({"a": "x"}))
+    assert reader.complete
 
 
 # --- chatflows --------------------------------------------------------------------------------------------------------

@@ -267,14 +267,21 @@ def test_pages_of_a_proxy(status: int, error: type[GatewayError]) -> None:
 
 
 def test_where_the_api_is_missing_the_setting_is_named() -> None:
-    assert "DIFY_API_BASE" in error_from_response(404, "text/html", HTML).message
+    assert "no such address (HTTP 404). Check that DIFY_API_BASE" in error_from_response(404, "text/html", HTML).message
     assert "DIFY_API_BASE" in error_from_response(308, "text/html", HTML).message
+    assert "DIFY_API_BASE" not in error_from_response(502, "text/html", HTML).message
+
+
+def test_difys_words_are_read_whatever_a_proxy_calls_them() -> None:
+    body = b' {"code": "not_chat_app", "message": "x", "status": 400}'
+    assert type(error_from_response(400, "text/plain", body)) is AppUnavailable
 
 
 def test_nothing_ran_so_a_full_app_may_be_asked_again() -> None:
     told = respond(400, "invalid_param", "Too many requests. The current maximum is 1.")
     assert (told.should_retry, told.retry_after) == (True, 5)
-    assert respond(429, "too_many_requests", "x", retry_after=30).retry_after == 30
+    told = respond(429, "too_many_requests", "x", retry_after=30)
+    assert (told.should_retry, told.retry_after) == (True, 30)
 
 
 def test_retry_after_is_passed_on_where_waiting_helps() -> None:

@@ -166,6 +166,13 @@ def test_no_key_reaches_a_line(form: str, key: str) -> None:
                 json.loads(line)
 
 
+@pytest.mark.parametrize("form", FORMATTERS)
+def test_a_line_break_hides_no_key(form: str) -> None:
+    header = "Authorization: Bearer\n SECRETsecret0123456789"
+    for made in (record("sent %s", header), record("m", name=header)):
+        assert "SECRET" not in FORMATTERS[form]().format(made)
+
+
 def test_a_field_that_is_named_like_a_key_is_cut() -> None:
     assert text("m", api_key="SECRETsecret").endswith("m api_key=…")
     assert as_json("m", api_key="SECRETsecret")["api_key"] == "…"
