@@ -68,15 +68,17 @@ class Server:
         services.dify.end_streams(ShuttingDown("The gateway is shutting down; the answer was cut."))
         self._stop_now.clear()
         await self._answers_end(services, _LAST_WORDS_SECONDS)
-        await server.close_all_connections()
+        await server.close_all_connections()  # clients that take nothing
+        await self._answers_end(services, _LAST_WORDS_SECONDS)
         await services.close()
         log.info("stopped")
 
     async def _answers_end(self, services: Services, seconds: float) -> None:
         """Wait until no answer is in flight, at most `seconds`, or until the second signal."""
         deadline = services.clock() + seconds
-        while services.answers_in_flight and services.clock() < deadline and not self._stop_now.is_set():
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 - three things are waited for
+        # Polled, since three things are waited for and this happens once in a process's life.
+        while services.answers_in_flight and services.clock() < deadline and not self._stop_now.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -164,6 +164,11 @@ class Settings:
         "", "Address of Dify's service API for keys without their own, e.g. https://api.dify.ai/v1", optional_base_url
     )
     app_refresh_seconds: float = knob("60", "Seconds between two looks at every app in Dify", seconds(1, 86_400))
+    upstream_http2: bool = knob(
+        "false",
+        "HTTP/2 to Dify over TLS: answers share connections; faster with many, one slow reader slows all",
+        switch,
+    )
     ca_file: str = knob("", "PEM file of certificate authorities to trust for Dify instead of the system's", text)
     upstream_proxy: str = knob(
         "", "HTTP proxy for calls to Dify, e.g. http://proxy:3128; http_proxy and the like are ignored", optional_proxy

@@ -45,7 +45,7 @@ class SSEDecoder:
         if end < len(data):
             self._hold(data[end:])
         if b"\r" in lines:
-            self._ended_by_cr = lines.endswith(b"\r")
+            self._ended_by_cr = end == len(data) and lines.endswith(b"\r")
             lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return self._take_lines(lines)
 

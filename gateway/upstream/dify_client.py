@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import pycurl
 from tornado.httpclient import HTTPRequest
 from tornado.ioloop import PeriodicCallback
 
@@ -18,7 +19,7 @@ from gateway.dify_api.errors import error_from_response
 from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.json_codec import loads
 from gateway.settings import Settings
-from gateway.upstream.streaming_client import StreamingCurlClient
+from gateway.upstream.streaming_client import ConnectionPolicy, StreamingCurlClient
 from gateway.upstream.transfer import ResponseHead, Transfer
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,16 @@ class DifyClient:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings  # a reload replaces it
-        self._streams = StreamingCurlClient(force_instance=True, reuse_connections=False)
-        self._calls = StreamingCurlClient(force_instance=True, reuse_connections=True)
+        share = pycurl.CurlShare()
+        share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)  # the refresh's look-ups serve the answers
+        # Addresses outlive two refreshes, so that no answer waits for a look-up: 200 cold ones at once would.
+        dns_seconds = int(2 * settings.app_refresh_seconds)
+        http2 = settings.upstream_http2
+        # libcurl sends a POST again on a reused connection that is dead, and Dify would run twice: answers never do.
+        streams = ConnectionPolicy(reuse=False, repeat=False, http2=http2, dns_seconds=dns_seconds)
+        calls = ConnectionPolicy(reuse=True, repeat=True, http2=http2, dns_seconds=dns_seconds)
+        self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share)
+        self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share)
         shortest = min(settings.first_byte_timeout, settings.stream_idle_timeout, settings.stream_stall_timeout)
         self._sweep = PeriodicCallback(self._end_overdue, min(1.0, shortest / 4) * 1000)
 
@@ -65,8 +74,6 @@ class DifyClient:
         """Abort everything that is open."""
         self._sweep.stop()
         for client in (self._streams, self._calls):
-            for transfer in list(client.transfers):
-                transfer.cancel()
             client.close()
 
     @property

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.integration.conftest import Gateway, StartGateway, StartSimulator
+from tests.integration.conftest import StartGateway, StartSimulator
 
 MODES = ["Demo Chatbot", "Demo Agent", "Demo Chatflow", "Demo Text Generator", "Demo Workflow"]
 VERSIONS = {
@@ -16,7 +16,9 @@ VERSIONS = {
 }
 
 
-@pytest.mark.parametrize(("version", "model"), [(version, model) for version, models in VERSIONS.items() for model in models])
+@pytest.mark.parametrize(
+    ("version", "model"), [(version, model) for version, models in VERSIONS.items() for model in models]
+)
 async def test_every_mode_of_every_version_answers(
     start_simulator: StartSimulator, start_gateway: StartGateway, version: str, model: str
 ) -> None:

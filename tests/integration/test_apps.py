@@ -93,7 +93,9 @@ async def test_old_servers_are_asked_for_the_mode_once_and_run_nothing(
     assert sum(record.method == "POST" for record in simulator.requests) == posts
 
 
-async def test_the_configured_mode_is_taken_as_it_is(start_simulator: StartSimulator, start_gateway: StartGateway) -> None:
+async def test_the_configured_mode_is_taken_as_it_is(
+    start_simulator: StartSimulator, start_gateway: StartGateway
+) -> None:
     simulator = await start_simulator("0.15.3")
     gateway = await start_gateway(simulator, DIFY_API_KEYS=f"{DEMO_CHAT.key}?mode=advanced-chat")
     assert gateway.services.registry.find("Demo Chatbot").mode == "advanced-chat"

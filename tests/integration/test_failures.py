@@ -35,9 +35,7 @@ BEFORE_TEXT = {
 }
 
 # A newer Dify passes the error class of its plugin on, which is one for all that is the provider's fault.
-NEWER = {
-    directive: (503, "provider_unavailable") for directive in ("fail=500", "fail=timeout", "fail=cut failafter=0")
-}
+NEWER = dict.fromkeys(("fail=500", "fail=timeout", "fail=cut failafter=0"), (503, "provider_unavailable"))
 
 # What may be tried again at once or after Retry-After: Dify did not run.
 NOT_RUN = {"http=limit", "http=429", "http=503html"}
@@ -138,7 +136,7 @@ async def test_an_error_ends_the_answer_although_dify_keeps_the_socket_open(gate
 
 
 async def test_a_moderated_answer_says_so(gateway: Gateway) -> None:
-    response, events = await gateway.stream("Demo Chatbot", '[[n=3 replace="No."]]')
+    _, events = await gateway.stream("Demo Chatbot", '[[n=3 replace="No."]]')
     assert json.loads(events[-2])["choices"][0]["finish_reason"] == "content_filter"
     whole = (await gateway.chat("Demo Chatbot", '[[n=3 replace="No."]]')).json()["choices"][0]
     assert (whole["message"]["content"], whole["finish_reason"]) == ("No.", "content_filter")

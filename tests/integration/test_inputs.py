@@ -56,7 +56,9 @@ async def test_the_text_goes_to_the_variable_that_takes_it(gateway: Gateway, sim
         assert simulator.runs[-1].inputs[variable] == "Write. [[n=1]]"
 
 
-async def test_the_operator_names_the_variable_and_the_output(start_gateway: StartGateway, simulator: Simulator) -> None:
+async def test_the_operator_names_the_variable_and_the_output(
+    start_gateway: StartGateway, simulator: Simulator
+) -> None:
     workflow = next(app for app in simulator.apps.values() if app.name == "Demo Workflow")
     gateway = await start_gateway(simulator, DIFY_API_KEYS=f"{workflow.key}?query=text&output=text")
     response = await gateway.chat("Demo Workflow", "[[n=3]]")

@@ -15,11 +15,15 @@ from tests.simulator.server import Simulator
 MODES = ["Demo Chatbot", "Demo Agent", "Demo Chatflow", "Demo Text Generator", "Demo Workflow"]
 
 
-async def ask(gateway: Gateway, model: str, text: str, *, stream: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def ask(
+    gateway: Gateway, model: str, text: str, *, stream: bool = True
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Send a request over a bare socket, so that the test decides how the connection ends."""
     body = json.dumps({"model": model, "stream": stream, "messages": [{"role": "user", "content": text}]}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
     await writer.drain()
     return reader, writer
 
@@ -45,7 +49,9 @@ def stops(simulator: Simulator) -> list[str]:
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
 @pytest.mark.parametrize("model", MODES)
-async def test_leaving_in_the_middle_stops_the_run(gateway: Gateway, simulator: Simulator, model: str, how: str) -> None:
+async def test_leaving_in_the_middle_stops_the_run(
+    gateway: Gateway, simulator: Simulator, model: str, how: str
+) -> None:
     reader, writer = await ask(gateway, model, "[[n=500 delay=0.02]]")
     await reader.readuntil(b"w3")
     leave(writer, how)
@@ -107,7 +113,7 @@ async def test_requests_of_clients_that_left_are_counted_as_such(gateway: Gatewa
 
 async def test_a_client_that_takes_nothing_is_dropped(start_gateway: StartGateway, simulator: Simulator) -> None:
     gateway = await start_gateway(simulator, CLIENT_WRITE_TIMEOUT="0.3")
-    reader, writer = await ask(gateway, "Demo Chatbot", "[[big=30000000]]")
+    _, writer = await ask(gateway, "Demo Chatbot", "[[big=30000000]]")
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     await until(lambda: stops(simulator), 10)

@@ -131,7 +131,9 @@ async def test_it_finishes_open_answers_before_it_stops(start_process: StartProc
     assert await gateway.end() == 0
 
 
-async def test_a_second_signal_ends_it_now_and_stops_the_runs(start_process: StartProcess, simulator: Simulator) -> None:
+async def test_a_second_signal_ends_it_now_and_stops_the_runs(
+    start_process: StartProcess, simulator: Simulator
+) -> None:
     gateway = await start_process(DIFY_API_KEYS=DEMO_CHAT.key, DIFY_API_BASE=simulator.base_url)
     body = {"model": "Demo Chatbot", "stream": True, "messages": [{"role": "user", "content": "[[n=999 delay=0.05]]"}]}
     async with (
@@ -159,13 +161,21 @@ async def test_everything_wrong_is_listed_at_once(tmp_path: Path) -> None:
         SERVER_HOST="0.0.0.0",
     )
     assert status == 78
-    for name in ("DIFY_API_KEYS, key 1", "DIFY_API_KEYS, key 2", "SERVER_PORT", "CONVERSATION_MEMORY_MODE", "SERVER_HOST"):
+    for name in (
+        "DIFY_API_KEYS, key 1",
+        "DIFY_API_KEYS, key 2",
+        "SERVER_PORT",
+        "CONVERSATION_MEMORY_MODE",
+        "SERVER_HOST",
+    ):
         assert name in errors
     assert "secret" not in errors
     assert "Traceback" not in errors
 
 
-async def test_a_taken_port_is_said_in_a_line(start_process: StartProcess, simulator: Simulator, tmp_path: Path) -> None:
+async def test_a_taken_port_is_said_in_a_line(
+    start_process: StartProcess, simulator: Simulator, tmp_path: Path
+) -> None:
     status, _, errors = await run(
         tmp_path, DIFY_API_KEYS=DEMO_CHAT.key, DIFY_API_BASE=simulator.base_url, SERVER_PORT=str(simulator.port)
     )

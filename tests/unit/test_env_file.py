@@ -116,7 +116,7 @@ def test_the_table_is_systemds(systemd: SystemdParser, text: str, values: dict[s
     assert systemd(text) == values
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet="AB=1x \t\\\\'\"\n\n\r#;$`-é\x01\u00a0\x0b", max_size=40))
 def test_systemd_agrees(systemd: SystemdParser, text: str) -> None:
     assert parse_env_file(text).values == systemd(text)

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "app_refresh_seconds": 60.0,
     "ca_file": "",
     "upstream_proxy": "",
+    "upstream_http2": False,
     "server_host": "127.0.0.1",
     "server_port": 5000,
     "valid_api_keys": (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gateway.sse
@@ -39,6 +39,7 @@ def decode(data: bytes, size: int | None = None) -> list[bytes]:
         (b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
         (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
         (b"data: a\r\ndata: b\rdata: c\ndata: d\r\n\n", [b"a\nb\nc\nd"]),
+        (b"data: a\r:\ndata: b\r:\r\n\r", [b"a\nb"]),
         (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
         (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", []),
         (b"\xefdata: a\n\ndata: b\n\n", [b"b"]),
@@ -77,6 +78,7 @@ def test_whatever_is_encoded_is_decoded(payloads: list[bytes], eol: bytes, size:
     assert decode(data, size) == payloads
 
 
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from([b"data: a", b"data", b":", b"x: y", b"\r", b"\n", b"\n\n", b"\r\n"]), max_size=30))
 def test_cuts_never_matter(parts: list[bytes]) -> None:
     data = b"".join(parts)

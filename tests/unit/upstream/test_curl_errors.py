@@ -32,6 +32,7 @@ ERRORS: dict[str, Row] = {
     "E_RECV_ERROR": (UpstreamTruncated, "upstream_truncated", False),
     "E_PARTIAL_FILE": (UpstreamTruncated, "upstream_truncated", False),
     "E_HTTP2": (UpstreamTruncated, "upstream_truncated", False),
+    "E_SEND_FAIL_REWIND": (UpstreamTruncated, "upstream_truncated", False),
     "E_BAD_CONTENT_ENCODING": (UpstreamProtocolError, "upstream_protocol_error", False),
     "E_UNSUPPORTED_PROTOCOL": (UpstreamProtocolError, "upstream_protocol_error", False),
 }

@@ -1,0 +1,1 @@
+"""Decisions about load and time; the caller brings the clock and the random numbers."""
