@@ -80,7 +80,8 @@ def dify(run_process: Callable[..., Process]) -> Dify:
 def gateway(run_process: Callable[..., Process], dify: Dify) -> Gateway:
     keys = dify.process.wait_for(r"^DIFY_API_KEYS=(.+)$", dify.process.output_path)
     arguments = ("-m", "gateway", "--env-file", os.devnull)  # a developer's own .env is not what is tested
-    process = run_process("gateway", *arguments, DIFY_API_KEYS=keys, VALID_API_KEYS=KEY, SERVER_PORT="0")
+    environ = {"DIFY_API_KEYS": keys, "VALID_API_KEYS": KEY, "SERVER_PORT": "0", "SHUTDOWN_SECONDS": "1"}
+    process = run_process("gateway", *arguments, **environ)
     url = process.wait_for(r"listens on (http://127\.0\.0\.1:\d+)", process.log_path)
     # The port is the one that this very process took; that it serves our apps shows that it reached our Dify.
     answer = httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, trust_env=False)
@@ -104,9 +105,13 @@ def user() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _mark_logs() -> None:
+def _watch_logs() -> Iterator[None]:
+    """No client and no Dify of these tests may surprise the gateway."""
     for process in _RUNNING:
         process.mark()
+    yield
+    for process in _RUNNING:
+        assert " ERROR " not in process.recent_log()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -57,7 +57,8 @@ class Sender:
             return False
         faults = [entry for entry in run.log if isinstance(entry, Break)]
         if faults:
-            return await self._break(faults[0])
+            how = faults[0].how
+            return self._send_whole(Reply(200, b"")) if how == "eof" else await self._break(faults[0])
         reply = run.producer.blocking_reply()
         body = spaced_json(reply.document).encode()
         if reply.status != 200:

@@ -1,0 +1,138 @@
+"""A short fingerprint of what a chat shows, to see whether a client still has the history that Dify has.
+
+It stays the same under what clients do to texts they keep: trimming, other line ends, any Unicode normal form, dropped
+invisible characters and controls (and so hidden tokens). It changes with anything else: a text edited, a message added,
+removed, moved or given to another role.
+
+System messages are left out, as front ends write the time of day into them; they have a fingerprint of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from gateway.exchange.turn import Message, Role
+
+FINGERPRINT_BYTES = 8
+SYSTEM_FINGERPRINT_BYTES = 2
+
+_BLOCK = 4096  # characters that wait to be hashed together: a delta costs an append
+
+# Unicode's Default_Ignorable_Code_Points; controls except white space; what stands for broken UTF-16.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\ufffd\ud800-\udfff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+
+
+class Transcript:
+    """Messages, then the pieces of the answer to them; any length in constant memory.
+
+    `key` (TokenSeal.transcript_key) keeps who sees a fingerprint from checking guesses of what was said.
+    """
+
+    def __init__(self, messages: Iterable[Message] = (), key: bytes = b"") -> None:
+        self._key = key
+        self._messages = hashlib.sha256()
+        self._answer = _VisibleText()
+        for message in messages:
+            self.add(message)
+
+    def add(self, message: Message) -> None:
+        """One more message; a system message changes nothing."""
+        if message.role is not Role.SYSTEM:
+            self._take(message.role, message.text)
+
+    def fingerprint(self) -> bytes:
+        """Of the messages so far, without an answer that is not finished."""
+        return hmac.digest(self._key, self._messages.digest(), "sha256")[:FINGERPRINT_BYTES]
+
+    def feed(self, text: str) -> None:
+        """More of the answer's visible text."""
+        self._answer.feed(text)
+
+    def finish(self) -> bytes:
+        """The answer is whole: it is a message like the others now. Gives the fingerprint with it."""
+        self._append(Role.ASSISTANT, self._answer.finish())
+        self._answer = _VisibleText()
+        return self.fingerprint()
+
+    def _take(self, role: Role, text: str) -> None:
+        visible = _VisibleText()
+        visible.feed(text)
+        self._append(role, visible.finish())
+
+    def _append(self, role: Role, digest: bytes) -> None:
+        # Digests have one length, so no text can imitate the border between two messages.
+        self._messages.update(role.encode().ljust(16, b"\0") + digest)
+
+
+def system_fingerprint(messages: Iterable[Message], key: bytes = b"") -> bytes:
+    """Of the system messages alone, in their order."""
+    digests = hashlib.sha256()
+    for message in messages:
+        if message.role is Role.SYSTEM:
+            visible = _VisibleText()
+            visible.feed(message.text)
+            digests.update(visible.finish())
+    return hmac.digest(key, b"system" + digests.digest(), "sha256")[:SYSTEM_FINGERPRINT_BYTES]
+
+
+class _VisibleText:
+    """The digest of one text as a reader sees it, whatever pieces it comes in."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._after_cr = False  # a \r came last, and was taken for a line end
+        self._carry = ""  # the last character with its marks, to which more may come
+        self._begun = False
+        self._all = hashlib.sha256()
+        self._trimmed = self._all  # up to the last character that is no white space
+
+    def feed(self, text: str) -> None:
+        self._pieces.append(text)
+        self._size += len(text)
+        if self._size >= _BLOCK:
+            self._settle()
+
+    def finish(self) -> bytes:
+        self._settle()
+        self._hash(self._carry)
+        return self._trimmed.digest()
+
+    def _settle(self) -> None:
+        text = _INVISIBLE.sub("", "".join(self._pieces))
+        self._pieces.clear()
+        self._size = 0
+        if not text:
+            return
+        if self._after_cr and text[0] == "\n":
+            text = text[1:]
+        self._after_cr = text.endswith("\r")
+        # Fully decomposed, every character stands for itself and only marks change places, behind their character.
+        # So a text can be cut before any character that is no mark; the composed forms have no such places.
+        text = self._carry + text.replace("\r\n", "\n").replace("\r", "\n")
+        text = unicodedata.normalize("NFKD", text)
+        cut = len(text) - 1
+        while cut > 0 and unicodedata.combining(text[cut]):
+            cut -= 1
+        if len(text) - cut > _BLOCK:
+            cut = len(text)  # thousands of marks on one character: no writing, and not worth the memory
+        self._hash(text[:cut])
+        self._carry = text[cut:]
+
+    def _hash(self, text: str) -> None:
+        if not self._begun:
+            text = text.lstrip()
+        body = text.rstrip()
+        if body:
+            self._begun = True
+            self._all.update(body.encode())
+            self._trimmed = self._all.copy()
+        self._all.update(text[len(body) :].encode())

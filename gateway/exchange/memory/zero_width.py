@@ -1,0 +1,103 @@
+"""Bytes as characters that nobody sees: written behind an answer, found again in a client's history, removed.
+
+The symbols are the fourteen variation selectors U+FE00..U+FE0D (3.8 bits each), after one U+2060 WORD JOINER. Tried on
+Python's str methods and normal forms, node's, DOM round trips, DOMPurify, four Markdown renderers and wcwidth:
+
+    candidates                    trim  NFKC  filters of "zero-width" characters in use                  width
+    U+FE00..FE0D                  kept  kept  kept by [200B-200D FEFF], [.. 2060-206F], \\p{Cf}            0
+    U+FE0E, FE0F                  kept  kept  FE0F is dropped alone by emoji code; both change emoji      0
+    U+2060..2064, 206A..206F      kept  kept  dropped by the wider filters; 206A.. can change digits      0
+    U+200B..200D, FEFF, 180E      cut   kept  dropped by all of them (FEFF alone by JavaScript's trim)    0
+    tags E00xx, selectors E01xx   kept  kept  not in the BMP: two UTF-16 units, lost in MySQL's utf8      0
+    Hangul fillers, U+2800        kept  lost  letters and symbols: some are shown                         0..2
+
+A filter for [FE00-FE0F] or for everything invisible takes the whole run, so nobody ever gets a wrong half. Fourteen
+selectors are one grapheme, so a caret passes the run in one step where format characters need a step each. The word
+joiner keeps them from the last visible character and the line from breaking there; it means nothing, and a run is read
+without it. Joiners and direction marks are left alone: they change what is seen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from gateway.exchange.memory import legacy_token
+
+SHIELD = "\u2060"
+SYMBOLS = "".join(map(chr, range(0xFE00, 0xFE0E)))
+LONGEST_BYTES = 160  # a hostile run of a megabyte must not become one huge number
+
+_BASE = len(SYMBOLS)
+_DIGITS = "0123456789abcd"  # what int() reads in base 14
+_TO_DIGITS = str.maketrans(SYMBOLS, _DIGITS)
+
+
+def _width(size: int) -> int:
+    """Symbols for so many bytes; a byte needs 2.1 of them, so no two sizes share a width."""
+    return math.ceil(size * 8 / math.log2(_BASE))
+
+
+_SIZES = {_width(size): size for size in range(1, LONGEST_BYTES + 1)}
+
+_RUN = re.compile(f"[{SYMBOLS}]{{2,}}")
+
+# No writing system puts two variation selectors, or eight of all these characters, in a row.
+_HIDDEN = re.compile(f"[{SYMBOLS}{legacy_token.ALPHABET}]{{8,}}|{SHIELD}[{SYMBOLS}]+|[{SYMBOLS}]{{2,}}")
+
+# A last line that Markdown reads as more than text: a fence, a rule or heading underline, `$$`, a closed heading, a link
+# definition; inside quotes and lists, too.
+_BLOCK = re.compile(
+    r"(?:[ \t>]|[-*+][ \t]|\d+[.)][ \t])*"
+    r"(?:`{3,}|~{3,}|[-*_=](?:[ \t]*[-*_=])+|\$\$|\\\]|#{1,6}[ \t].*#|\[[^\]]+\]:.*)[ \t]*"
+)
+
+
+def hide(data: bytes) -> str:
+    """One string to append; in one delta, so that no client keeps a part of it. Raises ValueError for over 160 bytes."""
+    if not 0 < len(data) <= LONGEST_BYTES:
+        raise ValueError(f"cannot hide {len(data)} bytes")
+    rest = int.from_bytes(data, "big")
+    symbols = []
+    for _ in range(_width(len(data))):
+        rest, digit = divmod(rest, _BASE)
+        symbols.append(SYMBOLS[digit])
+    return SHIELD + "".join(reversed(symbols))
+
+
+def reveal(text: str) -> list[bytes]:
+    """All that is hidden anywhere in the text, in order; nothing for a run that `hide` cannot have written."""
+    if text.isascii():
+        return []
+    return [data for run in _RUN.findall(text) if (data := _read(run)) is not None]
+
+
+def strip(text: str) -> str:
+    """The text without hidden runs, whole or broken, of this gateway and of OpenDify.
+
+    Removed: runs of two or more of SYMBOLS, of one or more behind a word joiner, and of eight or more of SYMBOLS and
+    OpenDify's eight characters in any mixture. Everything else stays: the joiners in emoji and Persian, the selectors of
+    emoji (U+FE0E, U+FE0F) and single ones behind their character, a byte order mark.
+    """
+    return text if text.isascii() else _HIDDEN.sub("", text)
+
+
+def gap(tail: str) -> str:
+    """What goes between an answer and a hidden run, so that the answer still looks the same.
+
+    To Markdown a symbol is a letter: it would join a link at the end, undo closing `**` or `_` behind punctuation, and
+    keep a code fence open. A space helps, or a new line behind a line that means a block; a table's row must not get
+    one, it would become a row. `tail`: the end of the answer, at least its last line.
+    """
+    line = tail[tail.rfind("\n") + 1 :]
+    if line and _BLOCK.fullmatch(line):
+        return "\n"
+    return "" if not tail or tail[-1].isspace() else " "
+
+
+def _read(run: str) -> bytes | None:
+    size = _SIZES.get(len(run))
+    if size is None:
+        return None
+    number = int(run.translate(_TO_DIGITS), _BASE)
+    return number.to_bytes(size, "big") if number < 256**size else None
