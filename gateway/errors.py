@@ -90,6 +90,12 @@ class RateLimited(GatewayError):
     status, type, default_code, default_retry_after = 429, "rate_limit_error", "rate_limit_exceeded", 5
 
 
+class UpstreamBusy(GatewayError):
+    """Dify's share of slots is taken and the queue for them is full or too slow: nothing was sent."""
+
+    status, type, default_code, default_retry_after = 429, "rate_limit_error", "upstream_busy", 5
+
+
 class QuotaExceeded(GatewayError):
     """A quota of Dify's workspace or model provider is used up; waiting a little does not help."""
 
@@ -145,6 +151,12 @@ class AppUnavailable(GatewayError):
     """The Dify app exists but cannot run as it is configured (not published, no model credentials)."""
 
     status, default_code, default_should_retry = 503, "app_unavailable", False
+
+
+class Overloaded(GatewayError):
+    """This process has no room for another answer, or too many start at once: nothing was sent."""
+
+    status, default_code, default_retry_after = 503, "gateway_overloaded", 5
 
 
 class NotReady(GatewayError):

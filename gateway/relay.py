@@ -9,20 +9,21 @@ from types import TracebackType
 from gateway.dify_api import calls
 from gateway.dify_api.answer_reader import AnswerReader
 from gateway.dify_api.app import App
+from gateway.dify_api.calls import DifyCall
 from gateway.dify_api.inputs import fill_inputs
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UpstreamTruncated
 from gateway.exchange.answer import AnswerEvent, Started
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.turn import Turn
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.services import Services
 from gateway.sse import SSEDecoder
-from gateway.upstream.dify_client import stream_error
 from gateway.upstream.transfer import Transfer
 
 log = logging.getLogger(__name__)
 
 _TWIN_GRACE_SECONDS = 1.5  # a chatflow has two terminal events; the second one follows at once or never
+_LAST_EVENTS_SECONDS = 10.0  # a stopped run ends within 2 s, one that ignores the stop is not waited for
 
 
 class ClientLeft(Exception):
@@ -43,10 +44,13 @@ class LiveAnswer:
         self._timeline = timeline
         self._decoder = SSEDecoder()
         self._reader = AnswerReader(app.mode, app.key.output_variable)
-        self._transfer: Transfer | None = None
+        self._asking: asyncio.Task[None]  # from __aenter__ on
+        self._sent = False  # Dify may have the question
+        self._transfer: Transfer | None = None  # once Dify answers with a stream
         self._task_id: str | None = None
         self._run_over = False  # as far as Dify has told
         self._left = False
+        self._followed = False
 
     async def __aenter__(self) -> LiveAnswer:
         settings = self._services.settings
@@ -54,25 +58,23 @@ class LiveAnswer:
         prompt = MEMORY_MODES[mode].recall(self._turn)
         inputs = fill_inputs(self._app, self._turn.inputs, prompt.query)
         call = calls.ask(self._app, prompt, inputs, self._user)
-        self._transfer = self._services.dify.ask(self._app.key, call)
-        self._timeline.asked()
+        self._asking = asyncio.get_running_loop().create_task(self._ask(call))
         self._services.answers_in_flight += 1
         return self
 
     async def next_batch(self) -> list[AnswerEvent]:
         """Wait for more of the answer. Raises the GatewayError that ends it without an event, or ClientLeft."""
-        transfer = self._transfer
-        assert transfer is not None
-        if not transfer.answered:
-            head = await transfer.head()
-            self._timeline.answered()
-            if head.status != 200 or head.content_type != "text/event-stream":
-                self._run_over = True
-                raise await stream_error(head, transfer)
+        if self._transfer is None:
+            # A task of its own: a caller that waits only for so long must not take the question back.
+            await asyncio.wait([self._asking])
+            if self._asking.cancelled():
+                raise ClientLeft
+            self._asking.result()
         while not self._reader.complete:
             if self._left and self._task_id:
                 raise ClientLeft
-            if events := self._receive(await self._read(transfer)):
+            assert self._transfer is not None
+            if events := self._receive(await self._read(self._transfer)):
                 return events
         return []
 
@@ -83,8 +85,10 @@ class LiveAnswer:
         stopped and the model would go on unseen.
         """
         self._left = True
-        if self._transfer is not None and self._task_id:
-            self._transfer.cancel()
+        if not self._sent:
+            self._asking.cancel()
+        elif self._transfer is not None and self._task_id:
+            self._transfer.interrupt(ClientLeft())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -92,19 +96,45 @@ class LiveAnswer:
         self._services.answers_in_flight -= 1
         if self._reader.unknown_events:
             self._services.metrics.unknown_events.inc(self._reader.unknown_events)
-        if self._transfer is not None:
+        self._asking.cancel()
+        if self._transfer is None:
+            return
+        if self._task_id is None or self._run_over:
             self._transfer.cancel()
-        if self._task_id and not self._run_over:
-            self._services.background.start(self._stop(self._task_id))
+        else:
+            self._services.background.start(self._end_run(self._transfer, self._task_id))
+
+    # --- Dify's answer ------------------------------------------------------------------------------------------------
+
+    async def _ask(self, call: DifyCall) -> None:
+        dify = self._services.dify
+        slot = await dify.take_slot(self._app.key)
+        self._sent = True
+        sent_at = self._services.clock()
+        try:
+            self._transfer = await dify.ask(self._app.key, call, slot)
+        finally:
+            answered_at = self._transfer.answered_at if self._transfer else None
+            self._timeline.asked(slot.waited_seconds(sent_at), sent_at, answered_at)
 
     async def _read(self, transfer: Transfer) -> bytes:
-        """The next bytes; none when the stream is over or need not be waited for."""
-        if not self._reader.settling:
-            return await transfer.read()
+        """The next bytes; none when the stream is over."""
+        if self._reader.settling:
+            try:
+                return await asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS)
+            except (TimeoutError, GatewayError):
+                return b""  # the first terminal event was enough
         try:
-            return await asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS)
-        except (TimeoutError, GatewayError):
-            return b""  # the first terminal event was enough
+            if data := await transfer.read():
+                return data
+            broken: UpstreamTruncated | None = None
+        except UpstreamTruncated as error:
+            broken = error
+        if (again := await self._follow()) is not None:
+            return await self._read(again)
+        if broken is not None:
+            raise broken
+        return b""
 
     def _receive(self, data: bytes) -> list[AnswerEvent]:
         reader, seen = self._reader, self._reader.events_seen
@@ -114,11 +144,42 @@ class LiveAnswer:
             self._task_id = events[0].task_id
         if reader.complete or reader.settling:
             self._run_over = True
-        if not data and not (self._left and self._task_id):
+        if not data:
             events += reader.receive_eof()
         if reader.events_seen != seen and self._transfer is not None:
             self._transfer.note_progress()
         return events
+
+    async def _follow(self) -> Transfer | None:
+        """The stream broke before its end: take up a workflow's run again, once, where Dify can (>= 1.14)."""
+        run_id = self._reader.workflow_run_id
+        if run_id is None or self._followed:
+            return None
+        self._followed = True
+        try:
+            transfer = await self._services.dify.follow(self._app.key, calls.follow(run_id, self._user))
+        except GatewayError as error:
+            log.info("run not taken up again model=%s error=%s", self._app.model_id, error.code)
+            self._services.metrics.followed_runs.labels("failed").inc()
+            return None
+        self._services.metrics.followed_runs.labels("ok").inc()
+        self._transfer, self._decoder = transfer, SSEDecoder()
+        self._reader.lose_text()
+        return transfer
+
+    async def _end_run(self, transfer: Transfer, task_id: str) -> None:
+        """Nobody listens any more: close the connection and stop the run, or, as configured, hear it out."""
+        if not self._services.settings.keep_partial_answers:
+            transfer.cancel()
+        await self._stop(task_id)
+        try:
+            async with asyncio.timeout(_LAST_EVENTS_SECONDS):
+                while await transfer.read():
+                    pass
+        except (TimeoutError, GatewayError):
+            pass
+        finally:
+            transfer.cancel()
 
     async def _stop(self, task_id: str) -> None:
         """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""

@@ -67,7 +67,7 @@ class Services:
     async def use(self, settings: Settings) -> None:
         """Go on with other settings and keys (a reload); open answers are not touched."""
         self.settings = settings
-        self.dify.settings = settings
+        self.dify.use(settings)
         await self.refresher.use(settings)
 
     async def close(self) -> None:
@@ -81,7 +81,7 @@ def build_services(settings: Settings) -> Services:
     """Wire everything together, in a running loop; nothing runs before `Services.start`."""
     clock = asyncio.get_running_loop().time
     metrics = Metrics()
-    dify = DifyClient(settings)
+    dify = DifyClient(settings, clock)
     registry = AppRegistry()
     return Services(
         settings=settings,

@@ -187,6 +187,17 @@ class Settings:
     max_body_bytes: int = knob("33554432", "Largest request body in bytes", whole(1024, 1 << 30))
     shutdown_seconds: float = knob("30", "Seconds that open answers get to finish on SIGTERM", seconds(0, 3600))
 
+    # load
+    max_streams: int = knob("5000", "Answers in flight in this process", whole(1, 1_000_000))
+    max_streams_per_dify: int = knob(
+        "1000", "Answers in flight per Dify host; a stock Dify serves ten connections per worker", whole(1, 1_000_000)
+    )
+    queue_length: int = knob("100", "Requests per Dify host that may wait for a slot", whole(0, 1_000_000))
+    queue_seconds: float = knob(
+        "5", "Seconds that a request may wait for a slot before its 429 or 503", seconds(0, 300)
+    )
+    starts_per_second: float = knob("500", "Answers that may start per second in this process", seconds(0.1, 100_000))
+
     # conversation
     conversation_memory_mode: int = knob(
         "1", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
@@ -206,6 +217,9 @@ class Settings:
     answer_timeout: float = knob("3600", "Seconds that one answer may take in all", seconds(1, 86_400))
     client_write_timeout: float = knob(
         "60", "Seconds in which a client takes no byte of its answer before it is dropped", seconds(0.1, 3600)
+    )
+    keep_partial_answers: bool = knob(
+        "false", "When a client leaves, listen until the stopped run's end, so that Dify saves what was said", switch
     )
     commit_after: float = knob(
         "10", "Seconds to wait for the first text before a stream's 200 is sent with keep-alives", seconds(0, 300)

@@ -51,6 +51,10 @@ class AnswerReader:
         """The run's id, which some versions tell later than Started."""
         return self._run.workflow_run_id
 
+    def lose_text(self) -> None:
+        """Text may be missing from now on (the stream broke and was taken up again): only the settled text counts."""
+        self._run.text_lost = True
+
     def receive_data(self, data: bytes) -> list[AnswerEvent]:
         """Take the data of one event."""
         run = self._run

@@ -41,6 +41,11 @@ class AppKey:
     memory_mode: int | None = None  # None: CONVERSATION_MEMORY_MODE
 
     @property
+    def host(self) -> str:
+        """The Dify that the key belongs to: scheme, name and port."""
+        return "/".join(self.base_url.split("/", 3)[:3])
+
+    @property
     def hint(self) -> str:
         """What may be shown of the key: its last four characters."""
         return f"…{self.key[-4:]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gateway import json_codec
 from gateway.dify_api.app import App, AppMode
@@ -50,6 +50,11 @@ def stop(app: App, task_id: str, user: str) -> DifyCall:
     """Stop a run. Dify answers success whatever the id; only the user that started the run may be named."""
     path = _ROUTES[app.mode].stop.format(quote(task_id, safe=""))
     return DifyCall("POST", path, json_codec.dumps({"user": user}))
+
+
+def follow(run_id: str, user: str) -> DifyCall:
+    """Listen to a workflow run that is under way (Dify >= 1.14; 404 before): its events from now on, or its end."""
+    return DifyCall("GET", f"/workflow/{quote(run_id, safe='')}/events?{urlencode({'user': user})}")
 
 
 def info() -> DifyCall:

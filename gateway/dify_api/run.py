@@ -9,7 +9,7 @@ from gateway.dify_api.failure import one_line
 from gateway.dify_api.outputs import render_output, render_outputs, renders_as_dify
 from gateway.dify_api.streamed_text import StreamedText, mend_surrogates
 from gateway.dify_api.usage import UsageCount
-from gateway.errors import GatewayError, RunFailed
+from gateway.errors import GatewayError, RunFailed, UpstreamTruncated
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta
 
 # Providers' words for a reached limit: OpenAI's, Anthropic's and Google's. Dify passes them on as they are.
@@ -34,6 +34,7 @@ class Run:
         self.retried = False  # what a failed attempt streamed is in the text
         self.iteration_spoke = False
         self.stopped = False
+        self.text_lost = False  # the stream has a gap: what follows is not shown until the run tells its whole text
         self.outputs: dict[str, Any] = {}
         self.complete = False
         self.terminals: set[str] = set()  # the events seen that can end the answer
@@ -48,6 +49,8 @@ class Run:
             return []
         if selector:
             self.speaker = selector
+        if self.text_lost:
+            return []
         if self._replacement is not None:
             self._replacement += text
             return []
@@ -101,8 +104,10 @@ class Run:
             return self.fail(error)
         events: list[AnswerEvent] = [TextDelta(held)] if (held := self.text.end()) else []
         text = None if self._replacement is None else mend_surrogates(self._replacement)
+        missing = None if settled is None else self.text.missing_from(settled)
+        if self.text_lost and missing is None:
+            return self.fail(UpstreamTruncated("The connection to Dify broke, and what was said meanwhile is lost."))
         if text is None and settled is not None:
-            missing = self.text.missing_from(settled)
             if missing:
                 events.append(TextDelta(missing))
             elif missing is None and is_better:
@@ -126,13 +131,14 @@ class Run:
 
         Chatflow: the stream. outputs.answer is no measure, as 1.12 leaves out what was said inside of an iteration and
         orders parallel branches in another way; it is better where a retry has repeated text and no iteration spoke,
-        and where nothing was streamed.
+        and where nothing was streamed or something was lost.
         """
         if self.stopped:
             return None, False
         if self.mode is not AppMode.WORKFLOW:
             answer = self.outputs.get("answer")
-            told = isinstance(answer, str) and (not self.text.length or (self.retried and not self.iteration_spoke))
+            better = not self.text.length or self.text_lost or (self.retried and not self.iteration_spoke)
+            told = isinstance(answer, str) and better
             return (answer, True) if told else (None, False)
         if self.output_variable is not None:
             return self._configured_output(self.output_variable), True

@@ -66,6 +66,13 @@ class Metrics:
             buckets=_FIRST_TOKEN_BUCKETS,
             registry=self.registry,
         )
+        self.queue_wait = Histogram(
+            "gateway_queue_wait_seconds",
+            "The wait for a slot before Dify was asked; Dify's own queue is in gateway_upstream_first_byte_seconds.",
+            ["model"],
+            buckets=(0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
         self.upstream_first_byte = Histogram(
             "gateway_upstream_first_byte_seconds",
             "From the question to Dify until its response head: name look-up, connect and Dify's own queue.",
@@ -105,6 +112,21 @@ class Metrics:
         )
         for outcome in ("ok", "refused", "failed"):
             self.stop_calls.labels(outcome)
+        self.followed_runs = Counter(
+            "gateway_followed_runs_total",
+            "Workflow runs whose stream broke, by whether they could be taken up again: ok, failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("ok", "failed"):
+            self.followed_runs.labels(outcome)
+        self.upstream_streams = self._gauge("gateway_upstream_streams", "Answers in flight per Dify host.", "upstream")
+        self.upstream_waiting = self._gauge(
+            "gateway_upstream_waiting", "Requests that wait for a slot, per Dify host.", "upstream"
+        )
+        self.circuit_open = self._gauge(
+            "gateway_upstream_circuit_open", "0 closed, 1 open, 0.5 while one probe is out, per Dify host.", "upstream"
+        )
         self.unknown_events = Counter(
             "gateway_dify_unknown_events_total",
             "Events of Dify that this version does not know and skipped.",

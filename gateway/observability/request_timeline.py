@@ -19,6 +19,7 @@ class RequestTimeline:
     endpoint: str
     arrived_at: float
     model: str = OTHER_MODEL
+    queue_seconds: float | None = None  # the wait for a slot: the gateway's own
     asked_at: float | None = None
     answered_at: float | None = None
     first_token_at: float | None = None
@@ -27,13 +28,9 @@ class RequestTimeline:
     error_code: str | None = None  # as the client got it, by status or in the stream
     client_left: bool = False
 
-    def asked(self) -> None:
-        """Dify gets the question now."""
-        self.asked_at = self.clock()
-
-    def answered(self) -> None:
-        """Dify's response head is here."""
-        self.answered_at = self.clock()
+    def asked(self, waited_seconds: float, sent_at: float, answered_at: float | None) -> None:
+        """Dify has the question: after a wait for a slot it was sent, and a response head came (or not yet)."""
+        self.queue_seconds, self.asked_at, self.answered_at = waited_seconds, sent_at, answered_at
 
     def received(self, events: Sequence[AnswerEvent]) -> None:
         """A batch of the answer is here."""
@@ -58,6 +55,8 @@ class RequestTimeline:
             metrics.errors.labels(self.endpoint, self.error_code).inc()
         if self.client_left:
             metrics.client_disconnects.labels(self.endpoint).inc()
+        if self.queue_seconds is not None:
+            metrics.queue_wait.labels(self.model).observe(self.queue_seconds)
         if self.asked_at is not None and self.answered_at is not None:
             metrics.upstream_first_byte.labels(self.model).observe(self.answered_at - self.asked_at)
         if self.first_token_at is not None:
@@ -85,6 +84,7 @@ class RequestTimeline:
             "error": self.error_code,
             "seconds": round(self.seconds, 3),
             "first_token_seconds": self._since_arrival(self.first_token_at),
+            "queue_seconds": None if self.queue_seconds is None else round(self.queue_seconds, 3),
             "dify_first_byte_seconds": self._between(self.asked_at, self.answered_at),
             "prompt_tokens": usage.prompt_tokens if usage else None,
             "completion_tokens": usage.completion_tokens if usage else None,

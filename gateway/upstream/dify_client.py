@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,13 +17,23 @@ from gateway import __version__
 from gateway.dify_api.app import AppKey
 from gateway.dify_api.calls import DifyCall
 from gateway.dify_api.errors import error_from_response
-from gateway.errors import GatewayError, UpstreamTimeout
+from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnreachable
 from gateway.json_codec import loads
+from gateway.policy.admission import AdmissionLimits, HostLoad, Ticket
+from gateway.policy.circuit_breaker import (
+    BreakerLimits,
+    CircuitBreaker,
+    CircuitState,
+    OpenCircuit,
+    Permit,
+    is_host_failure,
+)
+from gateway.policy.retry import RetryLimits, RetryPolicy
 from gateway.settings import Settings
+from gateway.upstream.deadlines import overdue, sweep_seconds
+from gateway.upstream.slots import Slots
 from gateway.upstream.streaming_client import ConnectionPolicy, StreamingCurlClient
 from gateway.upstream.transfer import ResponseHead, Transfer
-
-log = logging.getLogger(__name__)
 
 _FETCH_TIMEOUT_SECONDS = 20.0  # a small call; a full Dify lets it wait behind its streams
 _FETCH_LIMIT_BYTES = 8 * 1024 * 1024
@@ -51,8 +62,12 @@ class FetchedAnswer:
 class DifyClient:
     """Every call to any Dify goes through here."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings  # a reload replaces it
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._slots = Slots(_admission_limits(settings), clock)
+        self._retries = RetryPolicy(RetryLimits())
+        self._breakers: dict[str, CircuitBreaker] = {}
         share = pycurl.CurlShare()
         share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)  # the refresh's look-ups serve the answers
         # Addresses outlive two refreshes, so that no answer waits for a look-up: 200 cold ones at once would.
@@ -61,14 +76,19 @@ class DifyClient:
         # libcurl sends a POST again on a reused connection that is dead, and Dify would run twice: answers never do.
         streams = ConnectionPolicy(reuse=False, repeat=False, http2=http2, dns_seconds=dns_seconds)
         calls = ConnectionPolicy(reuse=True, repeat=True, http2=http2, dns_seconds=dns_seconds)
-        self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share)
-        self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share)
-        shortest = min(settings.first_byte_timeout, settings.stream_idle_timeout, settings.stream_stall_timeout)
-        self._sweep = PeriodicCallback(self._end_overdue, min(1.0, shortest / 4) * 1000)
+        self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share, clock=clock)
+        self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share, clock=clock)
+        self._sweep = PeriodicCallback(self._end_overdue, sweep_seconds(settings) * 1000)
 
     def start(self) -> None:
         """Begin to watch the timers of open answers; needs a running loop."""
         self._sweep.start()
+
+    def use(self, settings: Settings) -> None:
+        """Go on with other settings (a reload); what is open is not touched."""
+        self.settings = settings
+        self._slots.use(_admission_limits(settings))
+        self._sweep.callback_time = sweep_seconds(settings) * 1000
 
     def close(self) -> None:
         """Abort everything that is open."""
@@ -78,28 +98,117 @@ class DifyClient:
 
     @property
     def open_streams(self) -> int:
+        """Answers that are being received."""
         return len(self._streams.transfers)
+
+    def load(self) -> dict[str, HostLoad]:
+        """Streams and waiting requests per Dify host."""
+        return self._slots.load()
+
+    def circuits(self) -> dict[str, CircuitState]:
+        """The breaker's state per Dify host."""
+        return {host: breaker.state for host, breaker in self._breakers.items()}
 
     def end_streams(self, error: GatewayError) -> None:
         """Cut every open answer; its reader gets `error`."""
         for transfer in list(self._streams.transfers):
             transfer.cancel(error)
 
-    def ask(self, key: AppKey, call: DifyCall) -> Transfer:
-        """Start a generation; its events are read from the Transfer."""
-        return self._streams.start(self._request(key, call, accept="text/event-stream"))
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    async def take_slot(self, key: AppKey) -> Ticket:
+        """Wait for the right to one answer of the key's Dify; nothing is sent yet.
+
+        Raises UpstreamUnreachable while the host's circuit is open, UpstreamBusy, Overloaded.
+        """
+        if refusal := self._breaker(key.host).refusal(self._clock()):
+            raise _open_circuit(refusal)
+        return await self._slots.take(key.host)
+
+    async def ask(self, key: AppKey, call: DifyCall, slot: Ticket) -> Transfer:
+        """Send the question; return when the stream of its answer begins. The slot is freed when that ends.
+
+        What failed before a byte was sent is tried again. Raises GatewayError when no stream begins.
+        """
+        retries = self._retries.begin(self._clock())
+        try:
+            while True:
+                try:
+                    transfer = await self._open(key, call)
+                    transfer.on_end = lambda: self._slots.release(slot)
+                    if transfer.ended:
+                        self._slots.release(slot)
+                    return transfer
+                except GatewayError as error:
+                    delay = retries.after(error, self._clock(), _chance())
+                    if delay is None:
+                        raise
+                await asyncio.sleep(delay)
+        except BaseException:
+            self._slots.release(slot)
+            raise
+
+    async def follow(self, key: AppKey, call: DifyCall) -> Transfer:
+        """Listen to a run that goes on; it needs no slot of its own. Raises GatewayError when no stream begins."""
+        return await self._open(key, call)
+
+    async def _open(self, key: AppKey, call: DifyCall) -> Transfer:
+        breaker = self._breaker(key.host)
+        permit = breaker.allow(self._clock())
+        if isinstance(permit, OpenCircuit):
+            raise _open_circuit(permit)
+        transfer = self._streams.start(self._request(key, call, accept="text/event-stream"))
+        try:
+            head = await transfer.head()
+            breaker.succeeded(permit)
+            if not head.is_event_stream:
+                body = await transfer.read_all(_ERROR_LIMIT_BYTES)
+                raise error_from_response(head.status, head.content_type, body, retry_after(head))
+            return transfer
+        except GatewayError as error:
+            self._note_failure(breaker, permit, error)
+            transfer.cancel()
+            raise
+        except BaseException:
+            breaker.abandoned(permit, self._clock())
+            transfer.cancel()
+            raise
+
+    # --- small calls --------------------------------------------------------------------------------------------------
 
     async def fetch(self, key: AppKey, call: DifyCall) -> FetchedAnswer:
-        """Make a small call. Raises GatewayError when no answer comes; any status is an answer."""
+        """Make a small call. Raises GatewayError when no answer comes; any status is an answer.
+
+        An open circuit does not hold it back, but its outcome counts: the refresh, too, finds out that a host is back.
+        """
+        breaker = self._breaker(key.host)
+        permit = breaker.allow(self._clock())
         transfer = self._calls.start(self._request(key, call, accept="application/json"))
         try:
             async with asyncio.timeout(_FETCH_TIMEOUT_SECONDS):
                 head = await transfer.head()
+                if isinstance(permit, Permit):
+                    breaker.succeeded(permit)
                 return FetchedAnswer(head, await transfer.read_all(_FETCH_LIMIT_BYTES))
         except TimeoutError:
             raise UpstreamTimeout("Dify did not answer in time.") from None
+        except GatewayError as error:
+            if isinstance(permit, Permit):
+                self._note_failure(breaker, permit, error)
+            raise
         finally:
             transfer.cancel()
+            if isinstance(permit, Permit):
+                breaker.abandoned(permit, self._clock())  # without effect after another outcome
+
+    def _breaker(self, host: str) -> CircuitBreaker:
+        return self._breakers.setdefault(host, CircuitBreaker(BreakerLimits()))
+
+    def _note_failure(self, breaker: CircuitBreaker, permit: Permit, error: GatewayError) -> None:
+        if is_host_failure(error):
+            breaker.failed(permit, self._clock(), _chance())
+        else:
+            breaker.abandoned(permit, self._clock())
 
     def _request(self, key: AppKey, call: DifyCall, accept: str) -> HTTPRequest:
         headers = {
@@ -126,39 +235,36 @@ class DifyClient:
 
     def _end_overdue(self) -> None:
         """One look at all streams costs 0.15 ms per 10,000; a timer per chunk would cost 2.75 µs each."""
-        now = self._streams.io_loop.time()
+        now = self._clock()
         for transfer in list(self._streams.transfers):
-            if not transfer.paused and (late := self._overdue(transfer, now)):
+            if late := overdue(transfer, self.settings, now):
                 transfer.cancel(late)
-
-    def _overdue(self, transfer: Transfer, now: float) -> UpstreamTimeout | None:
-        limits = self.settings
-        if not transfer.answered:
-            if now - transfer.started_at > limits.connect_timeout + limits.first_byte_timeout:
-                return UpstreamTimeout(
-                    f"Dify sent nothing for {limits.first_byte_timeout:g} s; it may have no free worker.",
-                    code="upstream_first_byte_timeout",
-                )
-        elif now - transfer.last_byte_at > limits.stream_idle_timeout:
-            return UpstreamTimeout(
-                f"Dify fell silent for {limits.stream_idle_timeout:g} s in its answer.", code="upstream_idle_timeout"
-            )
-        if now - transfer.progress_at > limits.stream_stall_timeout:
-            return UpstreamTimeout(
-                f"Dify made no progress for {limits.stream_stall_timeout:g} s.", code="upstream_stalled"
-            )
-        if now - transfer.started_at > limits.answer_timeout:
-            return UpstreamTimeout(f"The answer took longer than {limits.answer_timeout:g} s.", code="answer_timeout")
-        return None
-
-
-async def stream_error(head: ResponseHead, transfer: Transfer) -> GatewayError:
-    """The error that Dify answered instead of a stream."""
-    body = await transfer.read_all(_ERROR_LIMIT_BYTES)
-    return error_from_response(head.status, head.content_type, body, retry_after(head))
 
 
 def retry_after(head: ResponseHead) -> int | None:
     """The whole seconds of a Retry-After header, if it names some."""
     value = head.headers.get("retry-after", "")
     return int(value) if value.isdigit() and len(value) < 6 else None
+
+
+def _open_circuit(refusal: OpenCircuit) -> UpstreamUnreachable:
+    return UpstreamUnreachable(
+        "Dify could not be reached several times in a row; it is asked again in a moment.",
+        code="upstream_circuit_open",
+        retry_after=refusal.retry_after,
+    )
+
+
+def _admission_limits(settings: Settings) -> AdmissionLimits:
+    return AdmissionLimits(
+        process_streams=settings.max_streams,
+        host_streams=settings.max_streams_per_dify,
+        host_queue=settings.queue_length,
+        queue_seconds=settings.queue_seconds,
+        starts_per_second=settings.starts_per_second,
+        start_burst=max(1, int(settings.starts_per_second)),
+    )
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spreads retries, guards nothing

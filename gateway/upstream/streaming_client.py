@@ -9,6 +9,7 @@ the connection at once. Admission is the caller's: there is no queue here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +52,14 @@ class ConnectionPolicy:
 class StreamingCurlClient(CurlAsyncHTTPClient):
     """A curl client whose responses are read piece by piece, at the reader's pace."""
 
-    def initialize(self, *, policy: ConnectionPolicy, share: pycurl.CurlShare, **kwargs: Any) -> None:  # type: ignore[override]
-        """`share` is what several clients have in common, such as looked-up addresses."""
+    def initialize(  # type: ignore[override]
+        self, *, policy: ConnectionPolicy, share: pycurl.CurlShare, clock: Callable[[], float], **kwargs: Any
+    ) -> None:
+        """`share` is what several clients have in common, such as looked-up addresses; `clock` is monotonic."""
         super().initialize(max_clients=0, **kwargs)
         self.policy = policy
         self._share = share
+        self._clock = clock
         self._attached: dict[pycurl.Curl, Transfer] = {}
         self.transfers: set[Transfer] = set()
 
@@ -63,7 +67,7 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
         """Send `request` now; its answer is read from the Transfer."""
         if not self._free_list:
             self._free_list.append(self._curl_create())
-        transfer = Transfer(self.io_loop.time)
+        transfer = Transfer(self._clock)
         transfer.on_cancel = self._cancelled
         transfer.on_resume = self._resumed
 

@@ -22,6 +22,11 @@ class ResponseHead:
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
+    def is_event_stream(self) -> bool:
+        """Whether Dify answers the question, rather than refusing it."""
+        return self.status == 200 and self.content_type == "text/event-stream"
+
+    @property
     def content_type(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
@@ -42,13 +47,16 @@ class Transfer:
         self._status = 0
         self._headers: dict[str, str] = {}
         self._head: ResponseHead | None = None
+        self._interruption: Exception | None = None
         self._ended = False
         self._error: GatewayError | None = None
+        self.on_end: Callable[[], None] = lambda: None
         self.on_cancel: Callable[[pycurl.Curl], None] = lambda curl: None
         self.on_resume: Callable[[], None] = lambda: None
         self.started_at = clock()
         self.last_byte_at = self.started_at  # any byte of the body
         self.progress_at = self.started_at  # what the reader called progress
+        self.answered_at: float | None = None  # the response head was here
         self.pauses = 0
 
     # --- the reader's side --------------------------------------------------------------------------------------------
@@ -88,6 +96,11 @@ class Transfer:
             body += more
         return body[:limit]
 
+    def interrupt(self, reason: Exception) -> None:
+        """Make the reader raise `reason` instead of waiting on; the transfer itself goes on."""
+        self._interruption = reason
+        self._wake()
+
     def note_progress(self) -> None:
         """The reader has seen a real event, not only a ping."""
         self.progress_at = self._clock()
@@ -119,11 +132,15 @@ class Transfer:
             self.on_resume()
 
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        if self._interruption is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if self._interruption is not None:
+            reason, self._interruption = self._interruption, None
+            raise reason
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -148,6 +165,7 @@ class Transfer:
             self._ended = True
             self._error = error
             self._wake()
+            self.on_end()
 
     def _write(self, chunk: bytes) -> Any:
         if self._buffered >= HIGH_WATER_BYTES:
@@ -171,4 +189,5 @@ class Transfer:
             self._headers[name.strip().lower()] = value.strip()
         elif self._status >= 200:  # a 1xx is only an interim answer
             self._head = ResponseHead(self._status, self._headers)
+            self.answered_at = self._clock()
             self._wake()

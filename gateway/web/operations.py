@@ -6,7 +6,10 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from gateway.errors import NotReady
+from gateway.policy.circuit_breaker import CircuitState
 from gateway.web.base import ApiHandler
+
+_OPENNESS = {CircuitState.CLOSED: 0.0, CircuitState.HALF_OPEN: 0.5, CircuitState.OPEN: 1.0}
 
 
 class HealthHandler(ApiHandler):
@@ -32,7 +35,12 @@ class ReadyHandler(ApiHandler):
             raise NotReady("The gateway is shutting down.")
         if not self.services.registry.ready:
             raise NotReady("No Dify app is known yet.")
+        circuits = self.services.dify.circuits()
+        if circuits and all(state is CircuitState.OPEN for state in circuits.values()):
+            raise NotReady("No Dify can be reached: every circuit is open.")
         self.write("ready\n")
+        for host, state in circuits.items():
+            self.write(f"{host} {state}\n")
 
     head = get
 
@@ -44,7 +52,15 @@ class MetricsHandler(ApiHandler):
     needs_client_key = counted = False
 
     def get(self) -> None:
-        metrics = self.services.metrics
+        metrics, dify = self.services.metrics, self.services.dify
+        for gauge, values in (
+            (metrics.upstream_streams, {host: load.streams for host, load in dify.load().items()}),
+            (metrics.upstream_waiting, {host: load.waiting for host, load in dify.load().items()}),
+            (metrics.circuit_open, {host: _OPENNESS[state] for host, state in dify.circuits().items()}),
+        ):
+            gauge.clear()
+            for host, value in values.items():
+                gauge.labels(host).set(value)
         metrics.answers_in_flight.set(self.services.answers_in_flight)
         metrics.ready.set(self.services.registry.ready and not self.services.draining)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)

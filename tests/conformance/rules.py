@@ -40,10 +40,15 @@ def check_answer(response: httpx.Response, model: str, *, include_usage: bool = 
 
 def _check_error(response: httpx.Response) -> Outcome:
     assert response.headers["content-type"] == "application/json"
-    body = response.json()
+    return Outcome(response.status_code, "", None, None, _read_error(response.json()))
+
+
+def _read_error(body: Any) -> dict[str, Any]:
     validate("ErrorResponse", body)
-    assert body["error"]["message"]
-    return Outcome(response.status_code, "", None, None, body["error"])
+    error: dict[str, Any] = body["error"]
+    assert error["message"]
+    assert error["code"] != "internal_error", "a fault of the gateway itself"
+    return error
 
 
 def _check_document(response: httpx.Response, model: str) -> Outcome:
@@ -62,14 +67,12 @@ def _check_stream(response: httpx.Response, model: str, include_usage: bool) -> 
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["x-accel-buffering"] == "no"
     *chunks, last = _read_events(response.text)
-    error = None
-    if last != "[DONE]":  # an answer that failed on the way ends in its error and nothing else
-        error = json.loads(last)
-        validate("ErrorResponse", error)
+    # An answer that failed on the way ends in its error and nothing else.
+    error = None if last == "[DONE]" else _read_error(json.loads(last))
     values = [json.loads(chunk) for chunk in chunks]
     for shape in {_without_text(value) for value in values}:
         validate("CreateChatCompletionStreamResponse", json.loads(shape))
-    return _check_chunks(values, model, include_usage, error and error["error"])
+    return _check_chunks(values, model, include_usage, error)
 
 
 def _read_events(text: str) -> list[str]:

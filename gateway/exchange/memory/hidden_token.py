@@ -2,13 +2,14 @@
 
     header 1 | conversation 16 | message 16 | fingerprint 8 | system fingerprint 2 | MAC 10  =  53 bytes
 
-The header is the version (4 bits) and how each id is written (2 bits each): a UUID in 16 bytes, any other id as a length
-and its UTF-8. The MAC's key comes from the app's Dify key and it covers Dify's `user`, so every node agrees without a
-secret of its own, and a token is worth nothing under another app or user.
+The header is the version (4 bits) and how each id is written (2 bits each): a UUID in 16 bytes, any other id as its
+length and its UTF-8. The MAC's key comes from the app's Dify key and it covers Dify's `user`: every node agrees without
+a secret of its own, and a token is worth nothing under another app or user.
 
-Why these sizes, as each byte costs 2.1 characters: an 80-bit MAC is guessed once in 10^24 requests, and a forger could
-only reach conversations of his own user, as Dify checks that again. Two transcripts share 64 bits once in 10^19; who
-finds such a pair deceives himself. A changed system text goes unnoticed once in 65,536 changes, and nothing breaks then.
+Why these sizes, as each byte costs 2.1 characters: an 80-bit MAC is guessed once in 10^24 requests, and the forger
+would still only reach conversations of the same user, as Dify checks that again. Two transcripts share 64 bits once in
+10^19, and who finds such a pair deceives nobody else. A changed system text goes unnoticed once in 65,536 changes; the
+app then goes on under the text that it knows.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ class TokenSeal:
     def __init__(self, app_key: str, user: str) -> None:
         secret = app_key.encode("utf-8", "surrogatepass")
         name = user.encode("utf-8", "surrogatepass")
-        self._key = hmac.digest(secret, _MAC_LABEL, "sha256")
+        # The secret is HMAC's message: as its key, "x" and "x\0" would give the same.
+        self._key = hmac.digest(_MAC_LABEL, secret, "sha256")
         self._user = len(name).to_bytes(4, "big") + name  # with its length, so no user's bytes can pass for a token's
         # For the fingerprints: without it, who sees an answer could check guesses of what was said before.
-        self.transcript_key = hmac.digest(secret, _TRANSCRIPT_LABEL, "sha256")
+        self.transcript_key = hmac.digest(_TRANSCRIPT_LABEL, secret, "sha256")
 
     def seal(self, token: HiddenToken) -> bytes:
         """The token's bytes. Raises ValueError for a field that does not fit."""
@@ -76,7 +78,7 @@ class TokenSeal:
             message_id, rest = _read_id(body[0] & 3, rest)
         except ValueError:
             return None
-        if conversation_id is None or len(rest) != FINGERPRINT_BYTES + SYSTEM_FINGERPRINT_BYTES:
+        if not conversation_id or len(rest) != FINGERPRINT_BYTES + SYSTEM_FINGERPRINT_BYTES:
             return None
         return HiddenToken(conversation_id, message_id, rest[:FINGERPRINT_BYTES], rest[FINGERPRINT_BYTES:])
 

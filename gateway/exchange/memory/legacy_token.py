@@ -22,18 +22,22 @@ def find(text: str) -> str | None:
     """The last conversation id in the text; None without a run that holds a UUID as Dify writes it."""
     if text.isascii():
         return None
-    for run in reversed(_RUN.findall(text)):
-        # An id that ends in 3 or c ends in U+FEFF, which JavaScript's trim() cuts off.
-        for candidate in (run, run + _BOM):
-            if conversation_id := _read(candidate[-SYMBOLS:]):
-                return conversation_id
+    for run in reversed(list(_RUN.finditer(text))):
+        conversation_id = _read(run[0])
+        if conversation_id is None and run.end() == len(text):
+            # An id that ends in 3 or c ends in U+FEFF, which JavaScript's trim() cuts off. If something else was lost,
+            # the last digit is wrong, and Dify has no such conversation.
+            conversation_id = _read(run[0] + _BOM)
+        if conversation_id is not None:
+            return conversation_id
     return None
 
 
-def _read(symbols: str) -> str | None:
-    if len(symbols) != SYMBOLS:
+def _read(run: str) -> str | None:
+    """The id at the run's end: before it there may be invisible characters of the answer."""
+    if len(run) < SYMBOLS:
         return None
-    text = int(symbols.translate(_TO_DIGITS), 8).to_bytes(SYMBOLS * 3 // 8, "big").decode("latin-1")
+    text = int(run[-SYMBOLS:].translate(_TO_DIGITS), 8).to_bytes(SYMBOLS * 3 // 8, "big").decode("latin-1")
     try:
         return text if str(uuid.UUID(text)) == text else None
     except ValueError:

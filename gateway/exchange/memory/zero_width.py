@@ -8,7 +8,7 @@ Python's str methods and normal forms, node's, DOM round trips, DOMPurify, four 
     U+FE0E, FE0F                  kept  kept  FE0F is dropped alone by emoji code; both change emoji      0
     U+2060..2064, 206A..206F      kept  kept  dropped by the wider filters; 206A.. can change digits      0
     U+200B..200D, FEFF, 180E      cut   kept  dropped by all of them (FEFF alone by JavaScript's trim)    0
-    tags E00xx, selectors E01xx   kept  kept  not in the BMP: two UTF-16 units, lost in MySQL's utf8      0
+    tags E00xx, selectors E01xx   kept  kept  not in the BMP: two UTF-16 units, and MySQL's utf8 has none 0
     Hangul fillers, U+2800        kept  lost  letters and symbols: some are shown                         0..2
 
 A filter for [FE00-FE0F] or for everything invisible takes the whole run, so nobody ever gets a wrong half. Fourteen
@@ -45,16 +45,17 @@ _RUN = re.compile(f"[{SYMBOLS}]{{2,}}")
 # No writing system puts two variation selectors, or eight of all these characters, in a row.
 _HIDDEN = re.compile(f"[{SYMBOLS}{legacy_token.ALPHABET}]{{8,}}|{SHIELD}[{SYMBOLS}]+|[{SYMBOLS}]{{2,}}")
 
-# A last line that Markdown reads as more than text: a fence, a rule or heading underline, `$$`, a closed heading, a link
-# definition; inside quotes and lists, too.
+# A last line that Markdown reads as more than text: a fence, a rule or heading underline, a formula's end, a closed
+# heading, a link definition; in quotes and lists, too. What is before them is taken for good (`*+`): a rule looks like
+# a list of lists, and going back through a long one would take a time that grows with its square.
 _BLOCK = re.compile(
-    r"(?:[ \t>]|[-*+][ \t]|\d+[.)][ \t])*"
-    r"(?:`{3,}|~{3,}|[-*_=](?:[ \t]*[-*_=])+|\$\$|\\\]|#{1,6}[ \t].*#|\[[^\]]+\]:.*)[ \t]*"
+    r"(?:[ \t>]|[-*+][ \t]|\d+[.)][ \t])*+"
+    r"(?:`{3,}|~{3,}|[-*_=](?:[ \t]*[-*_=])*|\$\$|\\\]|#{1,6}[ \t].*#|\[[^\]]+\]:.*)[ \t]*"
 )
 
 
 def hide(data: bytes) -> str:
-    """One string to append; in one delta, so that no client keeps a part of it. Raises ValueError for over 160 bytes."""
+    """One string to append, in one delta. Raises ValueError for no bytes and for more than LONGEST_BYTES."""
     if not 0 < len(data) <= LONGEST_BYTES:
         raise ValueError(f"cannot hide {len(data)} bytes")
     rest = int.from_bytes(data, "big")
@@ -76,8 +77,8 @@ def strip(text: str) -> str:
     """The text without hidden runs, whole or broken, of this gateway and of OpenDify.
 
     Removed: runs of two or more of SYMBOLS, of one or more behind a word joiner, and of eight or more of SYMBOLS and
-    OpenDify's eight characters in any mixture. Everything else stays: the joiners in emoji and Persian, the selectors of
-    emoji (U+FE0E, U+FE0F) and single ones behind their character, a byte order mark.
+    OpenDify's eight characters in any mixture. Everything else stays: the joiners in emoji and Persian, the selectors
+    of emoji (U+FE0E, U+FE0F), a single selector behind its character, a byte order mark.
     """
     return text if text.isascii() else _HIDDEN.sub("", text)
 
