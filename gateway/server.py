@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Callable
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from gateway import __version__
@@ -16,21 +15,13 @@ from gateway.app import make_app
 from gateway.errors import ShuttingDown
 from gateway.services import Services, build_services
 from gateway.settings import BadSettings, Settings
+from gateway.web.http_server import CappedHTTPServer, connection_cap
 
 log = logging.getLogger(__name__)
 
 _FIRST_REFRESH_SECONDS = 5.0  # the first requests should find the apps; a Dify that is down must not hold the start
 _LAST_WORDS_SECONDS = 1.0  # for the error that ends an answer to reach its client
 _BACKLOG = 1024
-
-SERVER_OPTIONS = {
-    "idle_connection_timeout": 75.0,  # seconds; for slow headers and for idle kept-alive connections
-    "body_timeout": 60.0,  # seconds
-    "max_header_size": 32 * 1024,
-    # The handler limits bodies itself: a larger one is read and thrown away, so that the client gets a 413 and not a
-    # reset connection. This is where even that ends.
-    "max_body_size": 4 << 30,
-}
 
 
 class Server:
@@ -49,7 +40,8 @@ class Server:
         settings = self._settings
         sockets = bind_sockets(settings.server_port, settings.server_host, backlog=_BACKLOG)
         services = self._services = build_services(settings)
-        server = HTTPServer(make_app(services), **SERVER_OPTIONS)
+        cap = settings.max_connections or connection_cap()
+        server = CappedHTTPServer(make_app(services), max_connections=cap)
         self._handle_signals()
         services.start()
         await asyncio.wait([asyncio.ensure_future(services.refresher.refresh())], timeout=_FIRST_REFRESH_SECONDS)
@@ -58,7 +50,7 @@ class Server:
         await self._stop.wait()
         await self._drain(server, services)
 
-    async def _drain(self, server: HTTPServer, services: Services) -> None:
+    async def _drain(self, server: CappedHTTPServer, services: Services) -> None:
         """Accept nothing new, let open answers finish, then end the rest and stop their runs in Dify."""
         services.draining = True
         server.conn_params.no_keep_alive = True  # a header alone would not close the connections

@@ -188,6 +188,9 @@ class Settings:
     shutdown_seconds: float = knob("30", "Seconds that open answers get to finish on SIGTERM", seconds(0, 3600))
 
     # load
+    max_connections: int = knob(
+        "0", "Client connections accepted at a time; 0: as many as the limit of open files allows", whole(0, 1_000_000)
+    )
     max_streams: int = knob("5000", "Answers in flight in this process", whole(1, 1_000_000))
     max_streams_per_dify: int = knob(
         "1000", "Answers in flight per Dify host; a stock Dify serves ten connections per worker", whole(1, 1_000_000)

@@ -10,13 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from gateway.app import make_app
-from gateway.server import SERVER_OPTIONS
 from gateway.services import Services, build_services
 from gateway.settings import load_settings
+from gateway.web.http_server import CappedHTTPServer
 from tests.simulator.server import Simulator
 
 TRACES = Path(__file__).parent.parent / "traces"
@@ -27,7 +26,7 @@ class Gateway:
     """A running gateway and a client that talks to it."""
 
     services: Services
-    server: HTTPServer
+    server: CappedHTTPServer
     port: int
     http: httpx.AsyncClient
 
@@ -72,7 +71,7 @@ def start_gateway(opened: AsyncExitStack) -> StartGateway:
         services.start()
         opened.push_async_callback(services.close)
         await services.refresher.refresh()
-        server = HTTPServer(make_app(services), **SERVER_OPTIONS)
+        server = CappedHTTPServer(make_app(services), max_connections=services.settings.max_connections or 10_000)
         sockets = bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
         opened.push_async_callback(server.close_all_connections)

@@ -33,10 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "apps": CODECS | {"dify_api", "exchange", "observability", "settings", "upstream"},
     "services": {"apps", "observability", "policy", "settings", "upstream"},
     "relay": CODECS | {"dify_api", "exchange", "observability", "services", "upstream"},
-    "web": CODECS | {"dify_api", "exchange", "observability", "openai_api", "relay", "services", "settings"},
+    "web": CODECS | {"dify_api", "exchange", "observability", "openai_api", "policy", "relay", "services", "settings"},
     # the process
     "app": {"services", "web"},
-    "server": {"app", "errors", "services", "settings"},
+    "server": {"app", "errors", "services", "settings", "web"},
     "cli": {"apps", "env_file", "observability", "server", "services", "settings"},
     "__main__": {"cli"},
 }
