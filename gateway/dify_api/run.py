@@ -110,7 +110,7 @@ class Run:
         if text is None and settled is not None:
             if missing:
                 events.append(TextDelta(missing))
-            elif missing is None and is_better:
+            elif missing is None and is_better and not self.text.begins_with(mend_surrogates(settled.rstrip())):
                 text = mend_surrogates(settled)
         self.complete = True
         return [*events, Finished(self._finish_reason(), self.usage.result(), text)]
@@ -131,7 +131,8 @@ class Run:
 
         Chatflow: the stream. outputs.answer is no measure, as 1.12 leaves out what was said inside of an iteration and
         orders parallel branches in another way; it is better where a retry has repeated text and no iteration spoke,
-        and where nothing was streamed or something was lost.
+        and where nothing was streamed or something was lost. (A settled text that the stream only goes beyond is never
+        better: 0.15 forgets there what a node said before its retry.)
         """
         if self.stopped:
             return None, False

@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 _FOLD_PIECES = 512
 _FOLD_CHARS = 64 * 1024
+_HEAD_CHARS = 4096
 
 
 class StreamedText:
@@ -18,6 +19,7 @@ class StreamedText:
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._piece_chars = 0
+        self._head = ""  # the text's first characters, as they are
         self._half = ""  # the first half of a surrogate pair; its other half comes with the next delta
         self._hash = blake2b(digest_size=16)
         self._length = 0
@@ -45,6 +47,11 @@ class StreamedText:
         half, self._half = self._half, ""
         return self.add("\ufffd") if half else ""
 
+    def begins_with(self, text: str) -> bool:
+        """Whether the deltas begin with `text`; of a long one it is not known, and the answer is no."""
+        self._fold()
+        return self._head.startswith(text)
+
     def missing_from(self, settled: str) -> str | None:
         """What must be added to the deltas to get `settled`: "" if nothing worth it, None if they differ."""
         self._fold()
@@ -66,6 +73,7 @@ class StreamedText:
 
     def _fold(self) -> None:
         text = "".join(self._pieces)
+        self._head += text[: _HEAD_CHARS - len(self._head)]
         self._pieces, self._piece_chars = [], 0
         trimmed = text.rstrip()
         if trimmed:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 from gateway.exchange.answer import AnswerEvent, Finished, TextDelta
+from gateway.policy.graphemes import cut, last_cluster, may_grow
 
 # Sizes are in code points.
 _WORD = 16  # up to here a delta is a piece already: tokens are
@@ -84,39 +85,182 @@ class PacingLoad:
 class Pacer:
     """Paces one stream.
 
-    The caller sends what `push` and `due` return, in one write, and calls `due` at `next_at`; it may be late. `push`
-    takes what arrived together, so that it leaves together too: adjacent texts of one call are joined.
+    The caller sends what `push` and `due` return, in one write, and calls `due` at `next_at`. A late call costs
+    smoothness, nothing else: more leaves at once. Texts that arrive in one `push` leave as one.
     """
 
     def __init__(self, max_delay: float = 0.25, tick: float = 0.02, load: PacingLoad | None = None) -> None:
         self.next_at: float | None = None  # when to call `due`; None: nothing waits
         self._max_delay = max_delay
         self._tick = tick
+        self._pause = _PAUSE_TICKS * tick
         self._load = load or PacingLoad()
-        # What waits: text, and the end behind it.
-        self._chunks: list[str] = []  # the first one from `_offset` on
-        self._offset = 0
-        self._arrived = 0  # code points that ever waited, and that left again
-        self._left = 0
-        self._deadlines: deque[tuple[float, int]] = deque()  # by when `_left` must have reached what
+        # What waits: text, and perhaps the end behind it.
+        self._chunks: list[str] = []
+        self._offset = 0  # into the first chunk
+        self._arrived = 0  # code points that have ever waited
+        self._left = 0  # how many of them are gone
+        self._deadlines: deque[tuple[float, int]] = deque()  # by when `_left` has to be how much
         self._end: Finished | None = None
         # How the stream flows.
         self._arrived_at = inf
         self._sent_at = -inf
-        self._interval = tick  # from the last piece to the next
+        self._interval = tick  # after the last piece
         self._uneven_until = -inf
+        self._window_at = -inf
+        self._window_size = 0  # what has come since then
         self._last_size = 0
-        self._chars = 0.0  # speed = chars / seconds, of late
+        self._size = 0.0  # speed: how much in how many
         self._seconds = 0.0
-        self._window_at = -inf  # what an even stream sent in the last _PAUSE_TICKS
-        self._window_chars = 0
 
     def push(self, events: list[AnswerEvent], now: float) -> list[AnswerEvent]:
-        """Take what has arrived; return what to send at once: the same list if nothing stands against it."""
+        """Take what has arrived together; return what to send at once. The same list, where nothing is to be done."""
         if self.next_at is None and len(events) == 1:
             event = events[0]
-            if isinstance(event, TextDelta) and self._is_even(len(event.text), now):
+            if not isinstance(event, TextDelta) or self._passes(len(event.text), now):
                 return events
-            sent: list[AnswerEvent] = []
-            ...
-        return []
+            return self._wait(event.text, now)
+        sent: list[AnswerEvent] = []
+        texts: list[str] = []
+        for event in events:
+            if isinstance(event, TextDelta):
+                texts.append(event.text)
+                continue
+            if texts:
+                sent += self._take("".join(texts), now)
+                texts.clear()
+            if self.next_at is None:
+                sent.append(event)
+            elif isinstance(event, Finished):
+                self._end = event
+                sent += self._hurry(now)  # nothing can join the last cluster any more
+            else:
+                sent += [*self.flush(), event]
+        if texts:
+            sent += self._take("".join(texts), now)
+        return _joined(sent)
+
+    def due(self, now: float) -> list[AnswerEvent]:
+        """What is to be sent now."""
+        # A timer may be early by its resolution.
+        if self.next_at is None or now < self.next_at - self._tick / 20:
+            return []
+        level = self._load.level
+        if level is OFF:
+            self._sent_at = now
+            return self.flush()
+        if self._offset or len(self._chunks) > 1:
+            self._chunks = ["".join([self._chunks[0][self._offset :], *self._chunks[1:]])]
+            self._offset = 0
+        return self._send_piece(self._chunks[0], self._tick * level.ticks, now)
+
+    def flush(self) -> list[AnswerEvent]:
+        """Everything, now: when the answer is cut off, or pacing is switched off."""
+        events: list[AnswerEvent] = []
+        if self._chunks:
+            events.append(TextDelta("".join(self._chunks)[self._offset :]))
+        if self._end is not None:
+            events.append(self._end)
+        self._chunks.clear()
+        self._deadlines.clear()
+        self._offset, self._left, self._end, self.next_at = 0, self._arrived, None, None
+        self._interval = self._tick
+        return events
+
+    def _take(self, text: str, now: float) -> list[AnswerEvent]:
+        if self._passes(len(text), now) and self.next_at is None:
+            return [TextDelta(text)]
+        return self._wait(text, now)
+
+    def _passes(self, size: int, now: float) -> bool:
+        """Note an arrival. Does it belong to an even flow, or is it a piece already, so that it needs no pacing?"""
+        pause = now - self._arrived_at
+        self._arrived_at = now
+        if pause > self._pause:
+            self._uneven_until = now + 2 * self._max_delay
+            if pause > self._max_delay:
+                pause = self._max_delay  # a longer silence cannot be filled, so it does not count for the speed
+        if pause > 0.0:  # not the first text
+            keep = 1.0 - pause / _SPEED_MEMORY
+            # The pause is what the text before it had to fill.
+            self._size = self._size * keep + self._last_size
+            self._seconds = self._seconds * keep + pause
+            self._last_size = size
+        else:
+            self._last_size += size
+        if now < self._uneven_until:
+            passes = size <= _WORD and now - self._sent_at >= self._tick
+        else:
+            if now - self._window_at >= self._tick:
+                self._window_at, self._window_size = now, 0
+            self._window_size += size
+            passes = (size <= _FEW_WORDS and self._window_size <= _OPENING) or (
+                self._window_size <= self._speed() * self._max_delay / 2
+            )
+        if passes or self._load.level is OFF:
+            self._sent_at = now
+            return True
+        return False
+
+    def _wait(self, text: str, now: float) -> list[AnswerEvent]:
+        self._chunks.append(text)
+        self._arrived += len(text)
+        # Half a tick of reserve: the last timer may be late.
+        deadline = now + self._max_delay - self._tick / 2
+        if self._deadlines and deadline - self._deadlines[-1][0] < self._tick / 4:
+            deadline, _ = self._deadlines.pop()
+        self._deadlines.append((deadline, self._arrived))
+        return self._hurry(now)
+
+    def _hurry(self, now: float) -> list[AnswerEvent]:
+        """There is more: go on at the next tick, also where a last cluster was held back for longer."""
+        self.next_at = max(now, min(self._sent_at + self._interval, self._deadlines[0][0]))
+        return self.due(now)
+
+    def _send_piece(self, text: str, tick: float, now: float) -> list[AnswerEvent]:
+        size, self._interval = self._measure(len(text), tick, now)
+        end = cut(text, 0, size)
+        self.next_at = now + self._interval
+        if end == len(text) and now < self._uneven_until and self._sent_at > -inf and self._end is None:
+            held_until = min(self._arrived_at + self._pause, self._deadlines[0][0])
+            if now + tick <= held_until and may_grow(text):
+                end = last_cluster(text, 0)
+                self.next_at = held_until
+        if end == len(text):
+            self._sent_at = now
+            return self.flush()
+        if not end:
+            return []
+        self._sent_at = now
+        self._offset = end
+        self._left += end
+        while self._deadlines[0][1] <= self._left:
+            self._deadlines.popleft()
+        return [TextDelta(text[:end])]
+
+    def _measure(self, backlog: int, tick: float, now: float) -> tuple[int, float]:
+        """The size of the next piece, and the time from it to the one after it."""
+        if backlog <= _WORD and now >= self._uneven_until and now - self._arrived_at < self._tick:
+            return backlog, tick  # the flow goes on and is even again
+        needs = [(deadline - now, arrived - self._left) for deadline, arrived in self._deadlines]
+        speed = max(self._speed(), *(size / (max(seconds, 0.0) + tick) for seconds, size in needs))
+        interval = min(max(_LEAST / speed, tick), max(_LONGEST_TICKS * self._tick, tick))
+        # Each size in as many pieces, from this one on, as leave before its deadline.
+        sizes = [size / (max(int(seconds / interval), 0) + 1) for seconds, size in needs]
+        return ceil(max(self._speed() * interval, *sizes)), interval
+
+    def _speed(self) -> float:
+        """Code points per second; too low rather than too high while little is known."""
+        return self._size / max(self._seconds, self._max_delay / 2, 0.001)
+
+
+def _joined(events: list[AnswerEvent]) -> list[AnswerEvent]:
+    """Adjacent texts as one."""
+    joined: list[AnswerEvent] = []
+    for event in events:
+        last = joined[-1] if joined else None
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
+            joined[-1] = TextDelta(last.text + event.text)
+        else:
+            joined.append(event)
+    return joined

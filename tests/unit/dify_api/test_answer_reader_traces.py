@@ -146,7 +146,7 @@ FINISHED: dict[str, tuple[str, str, tuple[int, int, int] | None, str | None]] = 
     "1.12.1/think_chat": ("<think>hmm let me think</think>\n\nw1 w2 ", "stop", (14, 8, 22), None),
     "1.12.1/think_chatflow": ("<think>hmm let me think</think>\n\nw1 w2 ", "stop", (14, 8, 22), None),
     "0.15.3/flow_retry_ok": ("A: " + W3, "stop", (13, 3, 16), None),
-    "0.15.3/flow_retry_cut_midstream": ("A: " + W3, "stop", (0, 0, 0), "A:"),
+    "0.15.3/flow_retry_cut_midstream": ("A: " + W3, "stop", (0, 0, 0), None),
     "1.12.1/flow_retry_cut_midstream": (f"A: {W3}{W3}{W3}DEFAULT TEXT", "stop", (0, 0, 0), "A: DEFAULT TEXT"),
     "0.15.3/flow_iter_stream": (f"Result: {W3}\n{W3}\n{W3}", "stop", (45, 9, 54), None),
     "1.12.1/flow_iter_stream": (f"Result: - {W3}\n- {W3}\n- {W3}", "stop", (45, 9, 54), None),

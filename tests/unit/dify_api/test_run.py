@@ -75,6 +75,11 @@ def test_a_retry_makes_the_recorded_answer_better_than_the_stream() -> None:
     assert ended(run, "workflow_finished", "message_end") == [Finished(text="w1 w2")]
 
 
+def test_a_text_that_the_stream_goes_beyond_is_not_better() -> None:
+    run = a_run(AppMode.ADVANCED_CHAT, "A: w1 w2 ", is_flow=True, retried=True, outputs={"answer": "A:"})
+    assert ended(run, "workflow_finished", "message_end") == [Finished()]
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [({}, FinishReason.STOP), ({"stopped": True}, FinishReason.LENGTH)],

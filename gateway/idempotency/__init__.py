@@ -1,0 +1,1 @@
+"""A repeated request joins the running or finished answer instead of starting a second run in Dify."""
