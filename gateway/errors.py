@@ -78,6 +78,18 @@ class MethodNotAllowed(GatewayError):
     status, type, default_code = 405, "invalid_request_error", "method_not_allowed"
 
 
+class IdempotencyConflict(GatewayError):
+    """The request was made before, and its answer cannot be shown again."""
+
+    status, type, default_code, default_should_retry = 409, "invalid_request_error", "idempotency_conflict", False
+
+
+class IdempotencyKeyReused(GatewayError):
+    """The Idempotency-Key belongs to another request (422 as in draft-ietf-httpapi-idempotency-key-header)."""
+
+    status, type, default_code = 422, "invalid_request_error", "idempotency_key_reused"
+
+
 class BodyTooLarge(GatewayError):
     """The request body is over MAX_BODY_BYTES."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from types import TracebackType
 
 from gateway.dify_api import calls
@@ -11,10 +12,12 @@ from gateway.dify_api.answer_reader import AnswerReader
 from gateway.dify_api.app import App
 from gateway.dify_api.calls import DifyCall
 from gateway.dify_api.inputs import fill_inputs
-from gateway.errors import GatewayError, UpstreamTruncated
-from gateway.exchange.answer import AnswerEvent, Started
+from gateway.dify_api.messages import is_last_message
+from gateway.errors import ConversationNotFound, GatewayError, UpstreamProtocolError, UpstreamTruncated
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, Started, TextDelta
 from gateway.exchange.memory.modes import MEMORY_MODES
-from gateway.exchange.turn import Turn
+from gateway.exchange.memory.thread import Outcome, Scope, Thread
+from gateway.exchange.turn import JSONValue, Turn
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.services import Services
 from gateway.sse import SSEDecoder
@@ -24,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _TWIN_GRACE_SECONDS = 1.5  # a chatflow has two terminal events; the second one follows at once or never
 _LAST_EVENTS_SECONDS = 10.0  # a stopped run ends within 2 s, one that ignores the stop is not waited for
+
+OPENDIFY_USER = "default_user"  # whom OpenDify's conversations belong to where the client names nobody
 
 
 class ClientLeft(Exception):
@@ -48,6 +53,9 @@ class LiveAnswer:
         self._sent = False  # Dify may have the question
         self._transfer: Transfer | None = None  # once Dify answers with a stream
         self._task_id: str | None = None
+        self._message_id: str | None = None
+        self.conversation_id: str | None = None  # once Dify has told it
+        self._thread: Thread  # from __aenter__ on
         self._run_over = False  # as far as Dify has told
         self._left = False
         self._followed = False
@@ -55,10 +63,14 @@ class LiveAnswer:
     async def __aenter__(self) -> LiveAnswer:
         settings = self._services.settings
         mode = settings.conversation_memory_mode if self._app.key.memory_mode is None else self._app.key.memory_mode
-        prompt = MEMORY_MODES[mode].recall(self._turn)
-        inputs = fill_inputs(self._app, self._turn.inputs, prompt.query)
-        call = calls.ask(self._app, prompt, inputs, self._user)
-        self._asking = asyncio.get_running_loop().create_task(self._ask(call))
+        legacy_user = OPENDIFY_USER if settings.read_opendify_tokens and self._turn.user is None else None
+        scope = Scope(self._app.key.key, self._user, self._app.mode.has_conversations, legacy_user)
+        self._thread = MEMORY_MODES[mode].recall(self._turn, scope)
+        self._user = self._thread.user
+        inputs = fill_inputs(self._app, self._turn.inputs, self._thread.prompt.query)
+        self._asking = asyncio.get_running_loop().create_task(self._ask(inputs))
+        # Its error is nobody's when the client has left before it.
+        self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
         self._services.answers_in_flight += 1
         return self
 
@@ -96,17 +108,39 @@ class LiveAnswer:
         self._services.answers_in_flight -= 1
         if self._reader.unknown_events:
             self._services.metrics.unknown_events.inc(self._reader.unknown_events)
-        self._asking.cancel()
-        if self._transfer is None:
-            return
-        if self._task_id is None or self._run_over:
-            self._transfer.cancel()
+        if self._sent and not self._run_over:
+            self._services.background.start(self._end_run())
         else:
-            self._services.background.start(self._end_run(self._transfer, self._task_id))
+            self._let_go()
 
     # --- Dify's answer ------------------------------------------------------------------------------------------------
 
-    async def _ask(self, call: DifyCall) -> None:
+    async def _ask(self, inputs: dict[str, JSONValue]) -> None:
+        if await self._has_moved_on():
+            self._thread = self._thread.anew(Outcome.BRANCHED)
+        try:
+            await self._send(calls.ask(self._app, self._thread.prompt, inputs, self._user))
+        except ConversationNotFound:
+            if self._thread.prompt.conversation_id is None:
+                raise
+            self._thread = self._thread.anew(Outcome.HEALED)
+            await self._send(calls.ask(self._app, self._thread.prompt, inputs, self._user))
+        finally:
+            self._timeline.memory = self._thread.outcome
+
+    async def _has_moved_on(self) -> bool:
+        """Whether Dify's conversation holds more than the client shows: an answer that was deleted or made anew."""
+        conversation_id, last = self._thread.prompt.conversation_id, self._thread.last_message_id
+        if conversation_id is None or last is None or not self._services.settings.check_branches:
+            return False
+        try:
+            call = calls.last_message(conversation_id, self._user)
+            answer = await self._services.dify.fetch(self._app.key, call)
+        except GatewayError:
+            return False  # the question itself will tell what is wrong
+        return answer.head.status == 200 and not is_last_message(answer.json(), last)
+
+    async def _send(self, call: DifyCall) -> None:
         dify = self._services.dify
         slot = await dify.take_slot(self._app.key)
         self._sent = True
@@ -131,6 +165,8 @@ class LiveAnswer:
         except UpstreamTruncated as error:
             broken = error
         if (again := await self._follow()) is not None:
+            if self._left:
+                raise ClientLeft
             return await self._read(again)
         if broken is not None:
             raise broken
@@ -142,13 +178,29 @@ class LiveAnswer:
         events = [event for frame in frames for event in reader.receive_data(frame)]
         if self._task_id is None and events and isinstance(events[0], Started):
             self._task_id = events[0].task_id
-        if reader.complete or reader.settling:
+            self.conversation_id, self._message_id = events[0].conversation_id, events[0].message_id
+        if reader.settling or (reader.complete and not _is_garbled(events)):
             self._run_over = True
         if not data:
             events += reader.receive_eof()
         if reader.events_seen != seen and self._transfer is not None:
             self._transfer.note_progress()
-        return events
+        return self._remember(events)
+
+    def _remember(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
+        """Let memory read the answer, and write behind its end."""
+        for event in events:
+            if isinstance(event, TextDelta):
+                self._thread.feed(event.text)
+        if not events or not isinstance(end := events[-1], Finished):
+            return events
+        whole = None if self._turn.stream else end.text
+        tail = self._thread.tail(self.conversation_id, self._message_id, whole)
+        if not tail:
+            return events
+        if end.text is not None:
+            end = replace(end, text=end.text + tail)
+        return [*events[:-1], TextDelta(tail), end]
 
     async def _follow(self) -> Transfer | None:
         """The stream broke before its end: take up a workflow's run again, once, where Dify can (>= 1.14)."""
@@ -167,19 +219,37 @@ class LiveAnswer:
         self._reader.lose_text()
         return transfer
 
-    async def _end_run(self, transfer: Transfer, task_id: str) -> None:
+    async def _end_run(self) -> None:
         """Nobody listens any more: close the connection and stop the run, or, as configured, hear it out."""
-        if not self._services.settings.keep_partial_answers:
-            transfer.cancel()
-        await self._stop(task_id)
         try:
+            task_id = self._task_id or await self._learn_task_id()
+            if task_id is None or self._transfer is None:
+                return
+            if not self._services.settings.keep_partial_answers:
+                self._transfer.cancel()
+            await self._stop(task_id)
             async with asyncio.timeout(_LAST_EVENTS_SECONDS):
-                while await transfer.read():
+                while await self._transfer.read():
                     pass
         except (TimeoutError, GatewayError):
             pass
         finally:
-            transfer.cancel()
+            self._let_go()
+
+    async def _learn_task_id(self) -> str | None:
+        """Read on until Dify tells it: a write to a client that has vanished can fail before that."""
+        self._left = True
+        try:
+            while await self.next_batch():
+                pass
+        except ClientLeft:
+            return self._task_id
+        return None  # the run ended by itself
+
+    def _let_go(self) -> None:
+        self._asking.cancel()
+        if self._transfer is not None:
+            self._transfer.cancel()
 
     async def _stop(self, task_id: str) -> None:
         """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""
@@ -194,3 +264,8 @@ class LiveAnswer:
             outcome = "ok" if answer.head.status == 200 else "refused"
             break
         self._services.metrics.stop_calls.labels(outcome).inc()
+
+
+def _is_garbled(events: list[AnswerEvent]) -> bool:
+    """Whether the answer ends because it cannot be read: its run goes on, for all that is known."""
+    return bool(events) and isinstance(events[-1], Failed) and isinstance(events[-1].error, UpstreamProtocolError)

@@ -11,6 +11,7 @@ from typing import Any
 from gateway.apps.refresher import AppRefresher
 from gateway.apps.registry import AppRegistry
 from gateway.observability.metrics import Metrics
+from gateway.peers import Peers
 from gateway.settings import Settings
 from gateway.upstream.dify_client import DifyClient
 
@@ -55,6 +56,7 @@ class Services:
     registry: AppRegistry
     refresher: AppRefresher
     background: Background
+    peers: Peers | None
     clock: Callable[[], float]
     draining: bool = False
     answers_in_flight: int = 0
@@ -75,6 +77,8 @@ class Services:
         self.refresher.stop()
         await self.background.finish(seconds=5)
         self.dify.close()
+        if self.peers is not None:
+            await self.peers.close()
 
 
 def build_services(settings: Settings) -> Services:
@@ -90,5 +94,6 @@ def build_services(settings: Settings) -> Services:
         registry=registry,
         refresher=AppRefresher(settings, dify, registry, metrics),
         background=Background(),
+        peers=Peers(settings.redis_url) if settings.redis_url else None,
         clock=clock,
     )

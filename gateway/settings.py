@@ -133,6 +133,14 @@ def optional_proxy(value: str) -> str:
     return url
 
 
+def redis_url(value: str) -> str:
+    """Empty, or the address of a Redis."""
+    url = value.strip()
+    if url and not re.fullmatch(r"(rediss?://[^/]|unix://).+", url):
+        raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
+    return url
+
+
 def origin(value: str) -> str:
     """What Access-Control-Allow-Origin can say; empty for `none`."""
     value = value.strip()
@@ -203,7 +211,14 @@ class Settings:
 
     # conversation
     conversation_memory_mode: int = knob(
-        "1", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
+        "2", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
+    )
+
+    check_branches: bool = knob(
+        "true", "Mode 2: ask Dify before each turn whether its conversation still ends with the answer shown", switch
+    )
+    read_opendify_tokens: bool = knob(
+        "true", "Mode 2: go on with chats that OpenDify's zero-width mode began; its tokens are not signed", switch
     )
 
     # time
@@ -229,6 +244,27 @@ class Settings:
     )
     keep_alive_seconds: float = knob(
         "10", "Seconds of silence in a stream before the client gets a comment", seconds(0.05, 300)
+    )
+
+    # retries
+    idempotency_seconds: float = knob(
+        "600", "Seconds after its end in which an answer is given again to its Idempotency-Key", seconds(0, 86_400)
+    )
+    idempotency_grace_seconds: float = knob(
+        "5", "Seconds that an answer with an Idempotency-Key goes on without a client, for a retry", seconds(0, 300)
+    )
+    idempotency_bytes: int = knob(
+        "67108864",
+        "Memory for answers that can be given again; one larger than a sixteenth of it cannot",
+        whole(1 << 20, 1 << 40),
+    )
+    redis_url: str = knob(
+        "",
+        "Redis (5.0 or newer) through which several gateways share answers with an Idempotency-Key, e.g. "
+        "redis://:password@host:6379/0; their text lies there for IDEMPOTENCY_SECONDS, questions and keys only as "
+        "digests; read at the start. Empty: each gateway for itself",
+        redis_url,
+        secret=True,
     )
 
     # logs

@@ -24,6 +24,11 @@ class AppMode(StrEnum):
         return self in (AppMode.ADVANCED_CHAT, AppMode.WORKFLOW)
 
     @property
+    def has_conversations(self) -> bool:
+        """Whether Dify keeps a conversation for the app's users."""
+        return self.takes_query
+
+    @property
     def takes_query(self) -> bool:
         """Whether the user's text travels as `query`; other modes take it as one of their inputs."""
         return self not in (AppMode.COMPLETION, AppMode.WORKFLOW)

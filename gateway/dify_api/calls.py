@@ -57,6 +57,12 @@ def follow(run_id: str, user: str) -> DifyCall:
     return DifyCall("GET", f"/workflow/{quote(run_id, safe='')}/events?{urlencode({'user': user})}")
 
 
+def last_message(conversation_id: str, user: str) -> DifyCall:
+    """Ask for the newest message of a conversation."""
+    question = urlencode({"conversation_id": conversation_id, "user": user, "limit": 1})
+    return DifyCall("GET", f"/messages?{question}")
+
+
 def info() -> DifyCall:
     """Ask for the app's name, description and, from Dify 1.4 on, mode."""
     return DifyCall("GET", "/info")

@@ -73,4 +73,12 @@ class Failed:
     error: GatewayError
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerStamp:
+    """What tells one answer from all others, for every client that gets it."""
+
+    id: str  # as the client sees it: chatcmpl-…
+    created: int  # Unix seconds
+
+
 AnswerEvent = Started | TextDelta | ReasoningDelta | Finished | Failed

@@ -28,7 +28,9 @@ def encode_events(events: Sequence[AnswerEvent]) -> str:
 def decode_events(text: str) -> list[AnswerEvent]:
     """What `encode_events` wrote. Raises ValueError for anything else, a newer version's events among it."""
     try:
-        return [_KINDS[kind](**{name: _value(name, value) for name, value in of.items()}) for kind, of in json.loads(text)]
+        return [
+            _KINDS[kind](**{name: _value(name, value) for name, value in of.items()}) for kind, of in json.loads(text)
+        ]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not answer events: {error!r}") from error
 

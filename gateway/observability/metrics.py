@@ -88,6 +88,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.memory = Counter(
+            "gateway_memory_total",
+            "Turns by what became of the client's history: none, folded, started, continued, branched, healed.",
+            ["model", "outcome"],
+            registry=self.registry,
+        )
+
         # --- tokens ---
         self.tokens = Counter(
             "gateway_tokens_total",
@@ -127,6 +134,14 @@ class Metrics:
         self.circuit_open = self._gauge(
             "gateway_upstream_circuit_open", "0 closed, 1 open, 0.5 while one probe is out, per Dify host.", "upstream"
         )
+        self.idempotent_requests = Counter(
+            "gateway_idempotent_requests_total",
+            "Requests with an Idempotency-Key and retries of SDKs, by outcome; redis_failed: not shared with others.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("started", "joined_running", "joined_finished", "refused", "redis_failed"):
+            self.idempotent_requests.labels(outcome)
         self.unknown_events = Counter(
             "gateway_dify_unknown_events_total",
             "Events of Dify that this version does not know and skipped.",

@@ -25,8 +25,10 @@ class RequestTimeline:
     first_token_at: float | None = None
     last_token_at: float | None = None
     usage: Usage | None = None
+    memory: str | None = None  # what became of the client's history
     error_code: str | None = None  # as the client got it, by status or in the stream
     client_left: bool = False
+    replayed: bool = False  # another request has had this answer, and counts its speed and its tokens
 
     def asked(self, waited_seconds: float, sent_at: float, answered_at: float | None) -> None:
         """Dify has the question: after a wait for a slot it was sent, and a response head came (or not yet)."""
@@ -59,9 +61,11 @@ class RequestTimeline:
             metrics.queue_wait.labels(self.model).observe(self.queue_seconds)
         if self.asked_at is not None and self.answered_at is not None:
             metrics.upstream_first_byte.labels(self.model).observe(self.answered_at - self.asked_at)
-        if self.first_token_at is not None:
+        if self.first_token_at is not None and not self.replayed:
             metrics.time_to_first_token.labels(self.endpoint, self.model).observe(self.first_token_at - self.arrived_at)
-        if self.usage is not None:
+        if self.memory is not None:
+            metrics.memory.labels(self.model, self.memory).inc()
+        if self.usage is not None and not self.replayed:
             self._count_tokens(metrics, self.usage)
 
     def _count_tokens(self, metrics: Metrics, usage: Usage) -> None:
@@ -86,6 +90,7 @@ class RequestTimeline:
             "first_token_seconds": self._since_arrival(self.first_token_at),
             "queue_seconds": None if self.queue_seconds is None else round(self.queue_seconds, 3),
             "dify_first_byte_seconds": self._between(self.asked_at, self.answered_at),
+            "memory": self.memory,
             "prompt_tokens": usage.prompt_tokens if usage else None,
             "completion_tokens": usage.completion_tokens if usage else None,
         }

@@ -12,7 +12,6 @@ asks for it. What holds for every stream:
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from math import ceil, inf
 
@@ -25,11 +24,12 @@ _FEW_WORDS = 32  # the same for a stream that has shown no pauses
 _OPENING = (
     8 * _WORD
 )  # what an even stream of yet unknown speed brings in _PAUSE_TICKS: 100 tokens a second, and long ones
-_LEAST = 4  # a slow flow sends pieces of this size less often, instead of one letter each tick
+_LEAST = 4  # pieces of a slow flow leave less often instead, not letter by letter
 
 _PAUSE_TICKS = 3  # a pause that is seen
 _LONGEST_TICKS = 2.5  # between two pieces while text waits
 _SPEED_MEMORY = 2.0  # seconds
+_HASTE = 1.1  # times the stream's own speed, so that no backlog stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Pacer:
         self._offset = 0  # into the first chunk
         self._arrived = 0  # code points that have ever waited
         self._left = 0  # how many of them are gone
-        self._deadlines: deque[tuple[float, int]] = deque()  # by when `_left` has to be how much
+        self._deadlines: list[tuple[float, int]] = []  # by when `_left` has to be how much
         self._end: Finished | None = None
         # How the stream flows.
         self._arrived_at = inf
@@ -119,7 +119,8 @@ class Pacer:
             event = events[0]
             if not isinstance(event, TextDelta) or self._passes(len(event.text), now):
                 return events
-            return self._wait(event.text, now)
+            self._wait(event.text, now)
+            return self.due(now)
         sent: list[AnswerEvent] = []
         texts: list[str] = []
         for event in events:
@@ -133,12 +134,13 @@ class Pacer:
                 sent.append(event)
             elif isinstance(event, Finished):
                 self._end = event
-                sent += self._hurry(now)  # nothing can join the last cluster any more
+                self._hurry(now)  # nothing can join the last cluster any more
             else:
                 sent += [*self.flush(), event]
+                self._sent_at = -inf  # text after it begins at once again
         if texts:
             sent += self._take("".join(texts), now)
-        return _joined(sent)
+        return sent + self.due(now)
 
     def due(self, now: float) -> list[AnswerEvent]:
         """What is to be sent now."""
@@ -168,9 +170,10 @@ class Pacer:
         return events
 
     def _take(self, text: str, now: float) -> list[AnswerEvent]:
-        if self._passes(len(text), now) and self.next_at is None:
+        if self._passes(len(text), now):
             return [TextDelta(text)]
-        return self._wait(text, now)
+        self._wait(text, now)
+        return []
 
     def _passes(self, size: int, now: float) -> bool:
         """Note an arrival. Does it belong to an even flow, or is it a piece already, so that it needs no pacing?"""
@@ -197,12 +200,12 @@ class Pacer:
             passes = (size <= _FEW_WORDS and self._window_size <= _OPENING) or (
                 self._window_size <= self._speed() * self._max_delay / 2
             )
-        if passes or self._load.level is OFF:
-            self._sent_at = now
-            return True
-        return False
+        if self.next_at is not None or not (passes or self._load.level is OFF):
+            return False
+        self._sent_at = now
+        return True
 
-    def _wait(self, text: str, now: float) -> list[AnswerEvent]:
+    def _wait(self, text: str, now: float) -> None:
         self._chunks.append(text)
         self._arrived += len(text)
         # Half a tick of reserve: the last timer may be late.
@@ -210,22 +213,21 @@ class Pacer:
         if self._deadlines and deadline - self._deadlines[-1][0] < self._tick / 4:
             deadline, _ = self._deadlines.pop()
         self._deadlines.append((deadline, self._arrived))
-        return self._hurry(now)
+        self._hurry(now)
 
-    def _hurry(self, now: float) -> list[AnswerEvent]:
+    def _hurry(self, now: float) -> None:
         """There is more: go on at the next tick, also where a last cluster was held back for longer."""
         self.next_at = max(now, min(self._sent_at + self._interval, self._deadlines[0][0]))
-        return self.due(now)
 
     def _send_piece(self, text: str, tick: float, now: float) -> list[AnswerEvent]:
         size, self._interval = self._measure(len(text), tick, now)
         end = cut(text, 0, size)
         self.next_at = now + self._interval
         if end == len(text) and now < self._uneven_until and self._sent_at > -inf and self._end is None:
-            held_until = min(self._arrived_at + self._pause, self._deadlines[0][0])
+            held_until = min(self._arrived_at + self._pause, self._sent_at + self._pause, self._deadlines[0][0])
             if now + tick <= held_until and may_grow(text):
                 end = last_cluster(text, 0)
-                self.next_at = held_until
+                self.next_at, self._interval = held_until, tick
         if end == len(text):
             self._sent_at = now
             return self.flush()
@@ -234,8 +236,7 @@ class Pacer:
         self._sent_at = now
         self._offset = end
         self._left += end
-        while self._deadlines[0][1] <= self._left:
-            self._deadlines.popleft()
+        self._deadlines = [row for row in self._deadlines if row[1] > self._left]
         return [TextDelta(text[:end])]
 
     def _measure(self, backlog: int, tick: float, now: float) -> tuple[int, float]:
@@ -243,24 +244,13 @@ class Pacer:
         if backlog <= _WORD and now >= self._uneven_until and now - self._arrived_at < self._tick:
             return backlog, tick  # the flow goes on and is even again
         needs = [(deadline - now, arrived - self._left) for deadline, arrived in self._deadlines]
-        speed = max(self._speed(), *(size / (max(seconds, 0.0) + tick) for seconds, size in needs))
-        interval = min(max(_LEAST / speed, tick), max(_LONGEST_TICKS * self._tick, tick))
-        # Each size in as many pieces, from this one on, as leave before its deadline.
-        sizes = [size / (max(int(seconds / interval), 0) + 1) for seconds, size in needs]
-        return ceil(max(self._speed() * interval, *sizes)), interval
+        own = _HASTE * self._speed()
+        fastest = max(own, *(size / (max(seconds, 0.0) + tick) for seconds, size in needs))
+        interval = min(max(_LEAST / fastest, tick), max(_LONGEST_TICKS * self._tick, tick))
+        # Each size in as many pieces, from this one on, as leave before its deadline; a twentieth for float errors.
+        sizes = [size / (max(int(seconds / interval + 0.05), 0) + 1) for seconds, size in needs]
+        return max(round(own * interval), *map(ceil, sizes), _LEAST), interval
 
     def _speed(self) -> float:
         """Code points per second; too low rather than too high while little is known."""
         return self._size / max(self._seconds, self._max_delay / 2, 0.001)
-
-
-def _joined(events: list[AnswerEvent]) -> list[AnswerEvent]:
-    """Adjacent texts as one."""
-    joined: list[AnswerEvent] = []
-    for event in events:
-        last = joined[-1] if joined else None
-        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
-            joined[-1] = TextDelta(last.text + event.text)
-        else:
-            joined.append(event)
-    return joined

@@ -17,7 +17,7 @@ from gateway import __version__
 from gateway.dify_api.app import AppKey
 from gateway.dify_api.calls import DifyCall
 from gateway.dify_api.errors import error_from_response
-from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import GatewayError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from gateway.json_codec import loads
 from gateway.policy.admission import AdmissionLimits, HostLoad, Ticket
 from gateway.policy.circuit_breaker import (
@@ -164,6 +164,8 @@ class DifyClient:
             if not head.is_event_stream:
                 body = await transfer.read_all(_ERROR_LIMIT_BYTES)
                 raise error_from_response(head.status, head.content_type, body, retry_after(head))
+            if (encoding := head.headers.get("content-encoding", "identity").lower()) != "identity":
+                raise UpstreamProtocolError(f"Dify's answer is encoded as {encoding[:20]!r}, which was not asked for.")
             return transfer
         except GatewayError as error:
             self._note_failure(breaker, permit, error)
@@ -244,7 +246,7 @@ class DifyClient:
 def retry_after(head: ResponseHead) -> int | None:
     """The whole seconds of a Retry-After header, if it names some."""
     value = head.headers.get("retry-after", "")
-    return int(value) if value.isdigit() and len(value) < 6 else None
+    return int(value) if value.isdecimal() and len(value) < 6 else None  # isdigit would take a "²"
 
 
 def _open_circuit(refusal: OpenCircuit) -> UpstreamUnreachable:

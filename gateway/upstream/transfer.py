@@ -97,9 +97,10 @@ class Transfer:
         return body[:limit]
 
     def interrupt(self, reason: Exception) -> None:
-        """Make the reader raise `reason` instead of waiting on; the transfer itself goes on."""
-        self._interruption = reason
-        self._wake()
+        """Make the reader raise `reason` if it waits; the transfer itself goes on, for another reader."""
+        if self._waiter is not None:
+            self._interruption = reason
+            self._wake()
 
     def note_progress(self) -> None:
         """The reader has seen a real event, not only a ping."""
@@ -179,6 +180,8 @@ class Transfer:
         return None
 
     def _header(self, line: bytes) -> None:
+        if self._head is not None:  # a trailer behind the last chunk
+            return
         text = line.decode("latin-1").strip()
         if text.startswith("HTTP/"):
             fields = text.split(None, 2)

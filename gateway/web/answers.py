@@ -9,9 +9,14 @@ import time
 from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
+from gateway.dify_api.app import App
 from gateway.errors import BodyTooLarge, GatewayError
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, TextDelta
+from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished, ReasoningDelta, TextDelta
 from gateway.exchange.end_user import end_user
+from gateway.exchange.turn import Turn
+from gateway.idempotency.desk import AnswerDesk
+from gateway.idempotency.identity import identify
+from gateway.idempotency.shared_answer import Listener
 from gateway.openai_api.endpoint import Endpoint, StreamRenderer
 from gateway.relay import ClientLeft, LiveAnswer
 from gateway.web.base import ApiHandler
@@ -25,12 +30,13 @@ _COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
 class AnswerHandler(ApiHandler):
     """One request for an answer, streamed or whole."""
 
-    def initialize(self, endpoint: Endpoint, heartbeat: Heartbeat) -> None:  # type: ignore[override]
+    def initialize(self, endpoint: Endpoint, desk: AnswerDesk, heartbeat: Heartbeat) -> None:  # type: ignore[override]
         self.endpoint_name = endpoint.name
         super().initialize()
         self.endpoint = endpoint
+        self.desk = desk
         self.heartbeat = heartbeat
-        self.answer: LiveAnswer | None = None
+        self.answer: LiveAnswer | Listener | None = None
         self._body = bytearray()
         self._too_large = False
 
@@ -53,38 +59,52 @@ class AnswerHandler(ApiHandler):
         if self._too_large:
             self._check_size(self.services.settings.max_body_bytes + 1)
         self.request.body = bytes(self._body)
-        turn = self.endpoint.parse_request(self.json_body())
         self._body.clear()
-        self.request.body = b""
+        turn = self.endpoint.parse_request(self.json_body())
         app = self.services.registry.find(turn.model)
         self.timeline.model = app.model_id
-        answer_id = self.endpoint.id_prefix + secrets.token_hex(14)
-        created = int(time.time())
-        user = end_user(turn.user, self.client_key)
-        async with LiveAnswer(turn, app, user, self.services, self.timeline) as self.answer:
-            try:
+        stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
+        self.answer = self._ask(turn, app, stamp)
+        self.request.body = b""
+        try:
+            async with self.answer as answer:
+                if isinstance(answer, Listener):
+                    stamp = answer.stamp
                 if turn.stream:
-                    await self._stream(self.answer, self.endpoint.stream_renderer(turn, answer_id, created))
+                    await self._stream(answer, self.endpoint.stream_renderer(turn, stamp.id, stamp.created))
                 else:
-                    events = await self._collect(self.answer)
-                    self.write_json(self.endpoint.document(turn, answer_id, created, events))
-            except (ClientLeft, StreamClosedError):
-                self.timeline.client_left = True
+                    events = await self._collect(answer)
+                    self.write_json(self.endpoint.document(turn, stamp.id, stamp.created, events))
+        except (ClientLeft, StreamClosedError):
+            self.timeline.client_left = True
 
-    async def _collect(self, answer: LiveAnswer) -> list[AnswerEvent]:
+    def _ask(self, turn: Turn, app: App, stamp: AnswerStamp) -> LiveAnswer | Listener:
+        """The answer to this request: its own, or a place at one that it may share."""
+        user = end_user(turn.user, self.client_key)
+
+        def start() -> LiveAnswer:
+            return LiveAnswer(turn, app, user, self.services, self.timeline)
+
+        request = self.request
+        identity = identify(request.headers, self.client_key, self.endpoint.name, app.model_id, turn, request.body)
+        return start() if identity is None else self.desk.listener(identity, stamp, start, self.timeline)
+
+    async def _collect(self, answer: LiveAnswer | Listener) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
         while batch := await answer.next_batch():
             self.timeline.received(batch)
             events += batch
         return events
 
-    async def _stream(self, answer: LiveAnswer, renderer: StreamRenderer) -> None:
+    async def _stream(self, answer: LiveAnswer | Listener, renderer: StreamRenderer) -> None:
         settings = self.services.settings
         writer = EventStreamWriter(
             self, self.heartbeat, write_timeout=settings.client_write_timeout, silence=settings.keep_alive_seconds
         )
         try:
             batch = await self._first_batches(answer, settings.commit_after)
+            if isinstance(answer, Listener):
+                answer.committed()
             await writer.start(renderer.begin() + renderer.render(batch))
             while batch := await answer.next_batch():
                 self.timeline.received(batch)
@@ -99,7 +119,7 @@ class AnswerHandler(ApiHandler):
         finally:
             writer.close()
 
-    async def _first_batches(self, answer: LiveAnswer, commit_after: float) -> list[AnswerEvent]:
+    async def _first_batches(self, answer: LiveAnswer | Listener, commit_after: float) -> list[AnswerEvent]:
         """Everything up to the first event that shows how the answer goes, so that an early failure is a true HTTP
         status; at most `commit_after` seconds."""
         events: list[AnswerEvent] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 
 from tornado.ioloop import PeriodicCallback
@@ -52,10 +54,17 @@ class EventStreamWriter:
         try:
             await asyncio.wait_for(flushed, self._write_timeout)
         except TimeoutError:
+            self._drop()
             raise StreamClosedError from None
         finally:
             self._flushing = False
             self._written_at = self._heartbeat.clock()
+
+    def _drop(self) -> None:
+        """Reset the connection: half an answer gets no proper end, and what the kernel holds for it is thrown away."""
+        stream = self._handler.request.connection.stream  # type: ignore[union-attr]
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.close()
 
     def close(self) -> None:
         """No further keep-alives."""

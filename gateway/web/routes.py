@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.idempotency.desk import AnswerDesk
 from gateway.openai_api import chat
 from gateway.services import Services
 from gateway.web.answers import AnswerHandler
@@ -17,8 +18,9 @@ Route = tuple[str, type, dict[str, Any]]
 def routes(services: Services) -> list[Route]:
     """Path pattern, handler, and what the handler is given. A trailing slash is tolerated."""
     heartbeat = Heartbeat(min(1.0, services.settings.keep_alive_seconds / 4), services.clock)
+    shared: dict[str, Any] = {"desk": AnswerDesk(services), "heartbeat": heartbeat}
     return [
-        (r"/v1/chat/completions/?", AnswerHandler, {"endpoint": chat.ENDPOINT, "heartbeat": heartbeat}),
+        (r"/v1/chat/completions/?", AnswerHandler, {"endpoint": chat.ENDPOINT, **shared}),
         (r"/v1/models/?", ModelListHandler, {}),
         (r"/v1/models/(.+)", ModelHandler, {}),  # ids may hold slashes, and old SDKs do not escape them
         (r"/healthz", HealthHandler, {}),

@@ -1,10 +1,10 @@
 """What the pacer does to a stream: scenarios on a virtual clock, and what an even stream pays for it.
 
-    python -m tests.performance.pacing [--plot FILE.png]
+    python tests/performance/pacing.py [--plot FILE.png]
 
-Gaps are counted between two pieces of text where text was at hand for the whole gap: what the pacer answers for. Bursts
-that are further apart than SMOOTH_MAX_DELAY leave a silence that no pacing within that delay can fill; `longest silence`
-shows it.
+Gaps are counted between two pieces of text where text was at hand for the whole gap: what the pacer answers for.
+Bursts that are further apart than SMOOTH_MAX_DELAY leave a silence that no pacing within that delay can fill; `longest
+silence` shows it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import timeit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # also as a script
+sys.path.insert(0, str(ROOT))
 
 from gateway.exchange.answer import AnswerEvent, Finished, TextDelta  # noqa: E402
 from gateway.policy.pacer import Pacer  # noqa: E402
 
 Arrivals = list[tuple[float, list[AnswerEvent]]]
-_WORDS = (
-    "the gateway makes every app usable from any client and keeps what it says 人工智能 สวัสดี नमस्ते 👩‍👩‍👧‍👦 🇩🇪 ".split(
-        " "
-    )
-)
+_TEXT = "the gateway makes every app usable from any client, and keeps what it says: 人工智能 สวัสดี नमस्ते 👩‍👩‍👧‍👦 🇩🇪"
+_WORDS = _TEXT.split()
 
 
 @dataclass
@@ -42,7 +40,7 @@ class Flow:
 
     def longest_silence(self) -> float:
         times = [when for when, _ in self.went]
-        return max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
+        return max((after - before for before, after in pairwise(times)), default=0.0)
 
 
 def run(pacer: Pacer, arrivals: Arrivals, late: float = 0.0) -> Flow:
@@ -109,7 +107,7 @@ def _token(rnd: random.Random) -> str:
 
 
 def _text(size: int) -> str:
-    return (" ".join(_WORDS) * (size // 50 + 1))[:size]
+    return (_TEXT * (size // len(_TEXT) + 1))[:size]
 
 
 SCENARIOS: dict[str, Arrivals] = {
@@ -164,21 +162,11 @@ def table(max_delay: float, late: float) -> str:
 
 
 def cost() -> str:
-    """Nanoseconds per delta of an even stream: the pacer's, and the loop's that calls it."""
-    number = 200_000
-    batch: list[AnswerEvent] = [TextDelta(" token")]
+    """What an even stream pays for each delta, and a burst for each piece: the least of many runs."""
     lines = []
-    for name, batch in (("ASCII", [TextDelta(" token")]), ("Chinese", [TextDelta("人工")])):
-        pacer = Pacer()
-        clock = iter(range(10**9))
-
-        def paced(pacer: Pacer = pacer, clock: Iterator[int] = clock, batch: list[AnswerEvent] = batch) -> object:
-            return pacer.push(batch, next(clock) * 0.02)
-
-        def plain(clock: Iterator[int] = clock, batch: list[AnswerEvent] = batch) -> object:
-            return (batch, next(clock) * 0.02)
-
-        with_pacer, without = (min(timeit.repeat(call, number=number)) / number * 1e9 for call in (paced, plain))
+    for name, text in (("ASCII", " token"), ("Chinese", "人工")):
+        batch: list[AnswerEvent] = [TextDelta(text)]
+        with_pacer, without = (min(_push_time(push, batch) for _ in range(200)) for push in (Pacer().push, _pass))
         lines.append(f"even stream, {name}: {with_pacer:.0f} ns per delta with the pacer, {without:.0f} ns without")
     for name, text in (
         ("ASCII", "The quick brown fox. "),
@@ -188,14 +176,31 @@ def cost() -> str:
     ):
         arrivals: Arrivals = [(float(i), [TextDelta((text * 100)[:1000])]) for i in range(50)]
         pieces = len(run(Pacer(), arrivals).went)
-        seconds = min(timeit.repeat(lambda arrivals=arrivals: _replay(Pacer(), arrivals), number=1, repeat=5))
+        seconds = min(_replay(Pacer(), arrivals) for _ in range(20))
         lines.append(f"bursts of 1,000 code points, {name}: {seconds / pieces * 1e6:.1f} µs per piece")
     return "\n".join(lines)
 
 
-def _replay(pacer: Pacer, arrivals: Arrivals) -> None:
+def _pass(events: list[AnswerEvent], now: float) -> list[AnswerEvent]:
+    return events
+
+
+def _push_time(push: Callable[[list[AnswerEvent], float], object], batch: list[AnswerEvent]) -> float:
+    times = [i * 0.02 for i in range(2000)]
+    began = perf_counter()
+    for now in times:
+        push(batch, now)
+    return (perf_counter() - began) / len(times) * 1e9
+
+
+def _replay(pacer: Pacer, arrivals: Arrivals) -> float:
+    began = perf_counter()
     for when, kind, events in _moments(pacer, arrivals, 0.0):
-        pacer.push(events, when) if kind == "push" else pacer.due(when)
+        if kind == "push":
+            pacer.push(events, when)
+        else:
+            pacer.due(when)
+    return perf_counter() - began
 
 
 def plot(path: str, max_delay: float, late: float) -> None:

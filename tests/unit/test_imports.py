@@ -31,9 +31,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observability": CODECS | {"exchange"},
     "upstream": CODECS | {"dify_api", "policy", "settings"},
     "apps": CODECS | {"dify_api", "exchange", "observability", "settings", "upstream"},
-    "services": {"apps", "observability", "policy", "settings", "upstream"},
+    "peers": {"errors", "exchange"},
+    "services": {"apps", "observability", "peers", "policy", "settings", "upstream"},
     "relay": CODECS | {"dify_api", "exchange", "observability", "services", "upstream"},
-    "web": CODECS | {"dify_api", "exchange", "observability", "openai_api", "policy", "relay", "services", "settings"},
+    "idempotency": {"errors", "exchange", "observability", "peers", "relay", "services"},
+    "web": CODECS
+    | {"dify_api", "exchange", "idempotency", "observability", "openai_api", "policy", "relay", "services", "settings"},
     # the process
     "app": {"services", "web"},
     "server": {"app", "errors", "services", "settings", "web"},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gateway.exchange.memory.hidden_id import HiddenId
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
-from gateway.exchange.turn import Prompt, Turn
+from gateway.exchange.memory.thread import Scope, Thread
+from gateway.exchange.turn import Turn
 
 
 class Memory(Protocol):
@@ -16,13 +18,12 @@ class Memory(Protocol):
     def meaning(self) -> str:
         """What an operator gets who chooses it, in a line."""
 
-    def recall(self, turn: Turn) -> Prompt:
-        """The text for Dify and the conversation that it belongs to."""
+    def recall(self, turn: Turn, scope: Scope) -> Thread:
+        """The turn's place in its conversation. Raises InvalidRequest when there is no text to ask."""
 
 
-# A mode that writes into the answer (2: the conversation's id, invisible in its text) will need `feed` and `finish`
-# over the answer's text, kept per turn; these two have nothing to say there.
 MEMORY_MODES: dict[int, Memory] = {
     0: Stateless(),
     1: PromptHistory(),
+    2: HiddenId(),
 }

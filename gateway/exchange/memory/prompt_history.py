@@ -6,7 +6,11 @@ and keeps no state anywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.errors import InvalidRequest
+from gateway.exchange.memory import zero_width
+from gateway.exchange.memory.thread import Outcome, PlainThread, Scope, Thread
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
 _INTRODUCTION = "The conversation so far:"
@@ -24,9 +28,13 @@ class PromptHistory:
 
     meaning = "prompt_history: the whole history in every query"
 
-    def recall(self, turn: Turn) -> Prompt:
+    def recall(self, turn: Turn, scope: Scope) -> Thread:
         """Make the query. Raises InvalidRequest when there is no text in it."""
-        messages = [message for message in turn.messages if message.text.strip()]
+        return PlainThread(self.fold(zero_width.visible(turn.messages)), scope.user, Outcome.FOLDED)
+
+    def fold(self, messages: Iterable[Message]) -> Prompt:
+        """All messages as one query. Raises InvalidRequest when there is no text in them."""
+        messages = [message for message in messages if message.text.strip()]
         if not messages:
             raise InvalidRequest("'messages' has no text to send to the app.", param="messages")
         parts = [message.text for message in messages if message.role is Role.SYSTEM]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gateway.errors import InvalidRequest
+from gateway.exchange.memory import zero_width
+from gateway.exchange.memory.thread import Outcome, PlainThread, Scope, Thread
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
 
@@ -11,14 +13,15 @@ class Stateless:
 
     meaning = "stateless: only the system text and the latest message"
 
-    def recall(self, turn: Turn) -> Prompt:
+    def recall(self, turn: Turn, scope: Scope) -> Thread:
         """Make the query. Raises InvalidRequest when there is no text in it."""
-        texts = [message.text for message in turn.messages if message.role is Role.SYSTEM]
-        texts += [message.text for message in _current(turn.messages)]
+        messages = zero_width.visible(turn.messages)
+        texts = [message.text for message in messages if message.role is Role.SYSTEM]
+        texts += [message.text for message in _current(messages)]
         query = "\n\n".join(text for text in texts if text.strip())
         if not query:
             raise InvalidRequest("'messages' has no text to send to the app.", param="messages")
-        return Prompt(query)
+        return PlainThread(Prompt(query), scope.user, Outcome.NONE)
 
 
 def _current(messages: tuple[Message, ...]) -> list[Message]:

@@ -21,8 +21,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 
 from gateway.exchange.memory import legacy_token
+from gateway.exchange.turn import Message
 
 SHIELD = "\u2060"
 SYMBOLS = "".join(map(chr, range(0xFE00, 0xFE0E)))
@@ -81,6 +84,11 @@ def strip(text: str) -> str:
     of emoji (U+FE0E, U+FE0F), a single selector behind its character, a byte order mark.
     """
     return text if text.isascii() else _HIDDEN.sub("", text)
+
+
+def visible(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The messages without anything hidden: what Dify may see."""
+    return tuple(replace(message, text=strip(message.text)) for message in messages)
 
 
 def gap(tail: str) -> str:

@@ -56,6 +56,10 @@ def test_the_last_id_counts_even_when_it_was_trimmed() -> None:
     assert find(text.rstrip("\ufeff")) == last
 
 
+def test_a_long_run_without_an_id_does_not_hide_an_earlier_one() -> None:
+    assert find(f"one{written_by_opendify(ID)} two{ALPHABET * 20}") == ID
+
+
 def test_an_invisible_character_before_the_run_does_not_matter() -> None:
     assert find("👩\u200d" + written_by_opendify(ID)) == ID
 

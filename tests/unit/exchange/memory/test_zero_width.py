@@ -178,6 +178,12 @@ def test_broken_runs_are_stripped_whole() -> None:
         assert strip("Hello" + RUN[:at] + RUN[at + 1 :]) == "Hello"
 
 
+@pytest.mark.parametrize("run", [RUN[:9] + "\u200b" * 9 + RUN[9:], "\u200b" * 7 + RUN[1:] + "\u200b" * 7])
+def test_runs_in_each_other_are_stripped_at_once(run: str) -> None:
+    # Taking out the inner run first would leave an outer one behind.
+    assert strip(f"Hello{run}!") == "Hello!"
+
+
 def test_runs_of_opendify_are_stripped_also_behind_a_filter() -> None:
     legacy = "".join(legacy_token.ALPHABET[digit] for digit in random.Random(1).choices(range(8), k=96))
     assert strip(f"Hello{legacy}!") == "Hello!"

@@ -1,0 +1,67 @@
+"""How one turn hangs on a conversation: what Dify is asked, and what the answer carries back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.exchange.turn import Prompt
+
+
+class Outcome(StrEnum):
+    """What became of the client's history; a metric's label."""
+
+    NONE = "none"  # nothing is remembered
+    FOLDED = "folded"  # it is in the query
+    STARTED = "started"  # there was none: a new conversation
+    CONTINUED = "continued"  # it is in Dify's conversation, which goes on
+    BRANCHED = "branched"  # it is not what the conversation holds: folded into a new one
+    HEALED = "healed"  # the conversation is gone: folded into a new one
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose memory: what a hidden token is bound to."""
+
+    app_key: str = field(repr=False)
+    user: str  # Dify's
+    has_conversations: bool = True  # text generators and workflows have none
+    legacy_user: str | None = None  # OpenDify's user, where its tokens are to be read
+
+
+class Thread(Protocol):
+    """One turn's place in its conversation."""
+
+    prompt: Prompt
+    user: str  # Dify's, for this turn
+    outcome: Outcome
+    last_message_id: str | None  # what Dify's conversation has to end with; None: nobody knows
+
+    def feed(self, text: str) -> None:
+        """More of the answer's visible text."""
+
+    def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
+        """What the answer ends with. `whole` is the answer's text where it is not what was fed."""
+
+    def anew(self, outcome: Outcome) -> Thread:
+        """The same turn in a new conversation."""
+
+
+@dataclass(slots=True)
+class PlainThread:
+    """A turn whose answer carries nothing back."""
+
+    prompt: Prompt
+    user: str
+    outcome: Outcome
+    last_message_id: str | None = None
+
+    def feed(self, text: str) -> None:
+        pass
+
+    def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
+        return ""
+
+    def anew(self, outcome: Outcome) -> Thread:
+        return self

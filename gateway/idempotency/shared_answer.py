@@ -1,0 +1,239 @@
+"""One answer that several requests read: whoever has read everything asks Dify for more, once for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from gateway.errors import GatewayError, InternalError
+from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished
+from gateway.idempotency.identity import Identity
+from gateway.idempotency.recording import Link, Recording
+from gateway.observability.request_timeline import RequestTimeline
+from gateway.relay import ClientLeft
+
+Result = TypeVar("Result")
+Start = Callable[[], "AnswerSource"]  # not entered yet
+
+_LOOK_AGAIN_SECONDS = 1.0  # whether another gateway still reads
+
+
+class AnswerSource(Protocol):
+    """Where the events come from, once it is entered: a LiveAnswer, or what another gateway tells of its own."""
+
+    async def __aenter__(self) -> AnswerSource: ...
+
+    async def next_batch(self) -> list[AnswerEvent]:
+        """Wait for more; the empty batch is the end. Raises the GatewayError that ends the answer."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Keeper(Protocol):
+    """What a shared answer needs from whoever hands out the places at it."""
+
+    async def begin(self, answer: SharedAnswer) -> AnswerSource:
+        """Ask for the answer; the source is entered. Raises GatewayError."""
+
+    def recorded(self, answer: SharedAnswer, batch: list[AnswerEvent]) -> None:
+        """The answer has grown."""
+
+    def ended(self, answer: SharedAnswer) -> None:
+        """The answer is over; a `failure` says how."""
+
+    def withdraw(self, answer: SharedAnswer) -> None:
+        """From now on nobody can join."""
+
+    def deserted(self, answer: SharedAnswer) -> None:
+        """The last listener has gone before the end: `linger` is to run now."""
+
+    async def is_followed(self, answer: SharedAnswer) -> bool:
+        """Whether another gateway reads this answer."""
+
+
+class SharedAnswer(Recording):
+    """A recording in the making. There is no task behind it: its listeners pull, and `linger` when there is none."""
+
+    def __init__(self, identity: Identity, stamp: AnswerStamp, start: Start, *, keeper: Keeper) -> None:
+        super().__init__(identity.name)
+        self.identity = identity
+        self.stamp = stamp
+        self.start: Start | None = start  # knows the question, which is not kept longer than the run
+        self.followed = False  # it is another gateway's
+        self.listeners = 0
+        self.end_was_read = False
+        self.failure: GatewayError | None = None
+        self._keeper = keeper
+        self._source: AnswerSource | None = None
+        self._turn = asyncio.Lock()
+        self._lingering = False
+        self._alone_since = 0.0
+
+    async def open(self) -> None:
+        """Ask for the answer, unless somebody has. Who asks may leave while he waits; then the next one asks."""
+        async with self._turn:
+            if self._source is None and not self.over:
+                try:
+                    self._source = await self._keeper.begin(self)
+                except GatewayError as error:
+                    self._record([Failed(error)])
+                    await self._end()
+                except Exception:
+                    await self._end_by_fault()
+                    raise
+
+    async def after(self, link: Link) -> Link | None:
+        """The link behind this one, None at the end."""
+        if link.next is None and not self.over:
+            async with self._turn:
+                if link.next is None and not self.over:
+                    await self._pull()
+        return link.next
+
+    def leave(self) -> None:
+        """One listener less."""
+        self.listeners -= 1
+        if self.listeners == 0 and not self.over:
+            self._alone_since = asyncio.get_running_loop().time()
+            if not self._lingering:
+                self._lingering = True
+                self._keeper.deserted(self)
+
+    def committed(self) -> None:
+        """A client is about to see the begin of its answer: its SDK will not retry it any more, but who has a key may."""
+        if not self.identity.keyed:
+            self._keeper.withdraw(self)
+            self.drop_start()
+
+    async def linger(self, grace: float) -> None:
+        """Nobody listens. Go on for the grace, so that a retry finds the answer here, then stop it."""
+        clock = asyncio.get_running_loop().time
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._alone_since + grace):
+                        await self._read_alone()
+                if self.over or self.listeners:
+                    break
+                if self.joinable and clock() < self._alone_since + grace:
+                    continue  # somebody was here in the meantime
+                if self.joinable and await self._keeper.is_followed(self):
+                    self._alone_since, grace = clock(), max(grace, _LOOK_AGAIN_SECONDS)
+                elif not self.listeners:
+                    await self._stop()
+                    break
+        finally:
+            self._lingering = False
+
+    async def _read_alone(self) -> None:
+        await self.open()
+        while self.joinable and not self.over and not self.listeners:
+            await self.after(self.last)
+
+    async def _pull(self) -> None:
+        assert self._source is not None
+        try:
+            batch = await self._source.next_batch()
+        except GatewayError as error:
+            self._record([Failed(error)])
+            batch = []
+        except Exception:
+            await self._end_by_fault()
+            raise
+        if batch:
+            self._record(batch)
+        else:
+            await self._end()
+
+    def _record(self, batch: list[AnswerEvent]) -> None:
+        if isinstance(batch[-1], Failed):
+            self.failure = batch[-1].error
+        self.append(batch)
+        self._keeper.recorded(self, batch)
+
+    async def _end_by_fault(self) -> None:
+        self._record([Failed(InternalError("The gateway failed to handle this answer; its log has the reason."))])
+        await self._end()
+
+    async def _end(self) -> None:
+        self.end()
+        self._keeper.ended(self)
+        await self._close()
+
+    async def _stop(self) -> None:
+        self._keeper.withdraw(self)
+        self.over = True
+        await self._close()
+
+    async def _close(self) -> None:
+        self.start = None
+        if self._source is not None:
+            source, self._source = self._source, None
+            await source.__aexit__(None, None, None)
+
+
+class Listener:
+    """One request's place at a shared answer; it has LiveAnswer's face."""
+
+    def __init__(self, answer: SharedAnswer, timeline: RequestTimeline) -> None:
+        assert answer.first is not None  # else it cannot be joined
+        self._answer = answer
+        self._link = answer.first
+        self._timeline = timeline
+        self._left = False
+        self._waiting: asyncio.Timeout | None = None
+
+    @property
+    def stamp(self) -> AnswerStamp:
+        """Under which id this answer goes, for everybody; known once entered."""
+        return self._answer.stamp
+
+    async def __aenter__(self) -> Listener:
+        self._answer.listeners += 1
+        try:
+            await self._unless_left(self._answer.open())
+        except BaseException:
+            self._answer.leave()
+            raise
+        return self
+
+    async def next_batch(self) -> list[AnswerEvent]:
+        """Wait for more of the answer; the empty batch is the end. Raises ClientLeft."""
+        link = await self._unless_left(self._answer.after(self._link))
+        if link is None:
+            return []
+        self._link = link
+        if isinstance(end := link.batch[-1], Finished):
+            self._timeline.replayed, self._answer.end_was_read = self._answer.end_was_read, True
+        elif isinstance(end, Failed):
+            end.error.with_traceback(None)  # each listener raises it, and each raise would lengthen the traceback
+        return link.batch
+
+    def committed(self) -> None:
+        """The client is about to see the begin of its answer; to be called before a stream's first byte."""
+        self._answer.committed()
+
+    def abandon(self) -> None:
+        """The client has left: whoever waits in `next_batch` gets ClientLeft; the answer is not its own to end."""
+        self._left = True
+        if self._waiting is not None:
+            self._waiting.reschedule(0)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._answer.leave()
+
+    async def _unless_left(self, work: Awaitable[Result]) -> Result:
+        try:
+            async with asyncio.timeout(0 if self._left else None) as self._waiting:
+                return await work
+        except TimeoutError:
+            raise ClientLeft from None
+        finally:
+            self._waiting = None
