@@ -315,7 +315,7 @@ class Follower:
     async def _look(self) -> None:
         """Show that somebody follows, and see whether there is still somebody to follow."""
         calls = self._peers.pipeline()
-        calls.set(self.claim.part("reader"), 1, px=_ms(2 * _LEASE_SECONDS))
+        calls.set(self.claim.part("reader"), 1, px=_ms(_LEASE_SECONDS))
         calls.exists(self.claim.part("lease"))
         self.alive = bool((await self._peers.call(calls.execute()))[-1])
         self._looked_at = asyncio.get_running_loop().time()

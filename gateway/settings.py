@@ -136,8 +136,8 @@ def optional_proxy(value: str) -> str:
 def redis_url(value: str) -> str:
     """Empty, or the address of a Redis."""
     url = value.strip()
-    if url and not re.fullmatch(r"(rediss?://[^/]|unix://).+", url):
-        raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
+    if url and not re.fullmatch(r"rediss?://([^/@]*@)?[^/@:]+(:\d+)?(/\d*)?|unix://([^/@]*@)?/.+", url):
+        raise ValueError("not redis://[user:password@]host[:port][/number], rediss://… or unix:///path")
     return url
 
 
@@ -207,7 +207,7 @@ class Settings:
     queue_seconds: float = knob(
         "5", "Seconds that a request may wait for a slot before its 429 or 503", seconds(0, 300)
     )
-    starts_per_second: float = knob("500", "Answers that may start per second in this process", seconds(0.1, 100_000))
+    starts_per_second: float = knob("1000", "Answers that may start per second in this process", seconds(0.1, 100_000))
 
     # conversation
     conversation_memory_mode: int = knob(

@@ -61,6 +61,8 @@ class AnswerDesk:
     def recorded(self, answer: SharedAnswer, batch: list[AnswerEvent]) -> None:
         """See that there is room, and tell the other gateways."""
         self._shelf.weigh(answer, self._services.settings.idempotency_bytes)
+        if not answer.joinable and not answer.identity.keyed:
+            self._shelf.remove(answer)  # an SDK has not asked for one run only
         if publication := self._publications.get(answer):
             if answer.joinable:
                 publication.add(batch)
@@ -101,6 +103,7 @@ class AnswerDesk:
             raise self._key_reused()
         answer.stamp = follower.claim.stamp
         answer.followed = True
+        self._services.answers_in_flight += 1
         source = await follower.__aenter__()
         self._count("joined_running" if follower.alive else "joined_finished")
         return source
@@ -110,6 +113,8 @@ class AnswerDesk:
             self._count("redis_failed")
 
     def _end_publication(self, answer: SharedAnswer, *, kept: bool) -> None:
+        if answer.followed:
+            self._services.answers_in_flight -= 1
         if publication := self._publications.pop(answer, None):
             publication.end(kept=kept)
 

@@ -22,12 +22,15 @@ _LOOK_AGAIN_SECONDS = 1.0  # whether another gateway still reads
 
 
 class AnswerSource(Protocol):
-    """Where the events come from, once it is entered: a LiveAnswer, or what another gateway tells of its own."""
+    """What events come from, once it is entered: a LiveAnswer, another gateway's answer, a place at a shared one."""
 
     async def __aenter__(self) -> AnswerSource: ...
 
     async def next_batch(self) -> list[AnswerEvent]:
-        """Wait for more; the empty batch is the end. Raises the GatewayError that ends the answer."""
+        """Wait for more; the empty batch is the end. Raises the GatewayError that ends the answer, or ClientLeft."""
+
+    def abandon(self) -> None:
+        """The client has left: whoever waits in `next_batch` gets ClientLeft."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -95,20 +98,32 @@ class SharedAnswer(Recording):
                     await self._pull()
         return link.next
 
-    def leave(self) -> None:
-        """One listener less."""
+    async def leave(self) -> None:
+        """One listener less; the last one closes the answer, or leaves it to `linger`."""
         self.listeners -= 1
-        if self.listeners == 0 and not self.over:
-            self._alone_since = asyncio.get_running_loop().time()
-            if not self._lingering:
-                self._lingering = True
-                self._keeper.deserted(self)
+        if self.listeners:
+            return
+        if self.over:
+            await self._close()
+            return
+        self._alone_since = asyncio.get_running_loop().time()
+        if not self._lingering:
+            self._lingering = True
+            self._keeper.deserted(self)
 
-    def committed(self) -> None:
-        """A client is about to see the begin of its answer: its SDK will not retry it any more, but who has a key may."""
-        if not self.identity.keyed:
-            self._keeper.withdraw(self)
-            self.drop_start()
+    def committed(self, link: Link) -> AnswerSource | None:
+        """A listener's client is about to see the begin of its answer, up to `link`.
+
+        Its SDK does not try again after that; a client with a key may. The source itself, if nobody else can want it.
+        """
+        if self.identity.keyed:
+            return None
+        self._keeper.withdraw(self)
+        self.drop_start()
+        if self.over or self.listeners > 1 or link.next is not None or self._turn.locked():
+            return None
+        self.over = True  # nothing passes here any more
+        return self._source
 
     async def linger(self, grace: float) -> None:
         """Nobody listens. Go on for the grace, so that a retry finds the answer here, then stop it."""
@@ -120,13 +135,11 @@ class SharedAnswer(Recording):
                         await self._read_alone()
                 if self.over or self.listeners:
                     break
-                if self.joinable and clock() < self._alone_since + grace:
-                    continue  # somebody was here in the meantime
                 if self.joinable and await self._keeper.is_followed(self):
                     self._alone_since, grace = clock(), max(grace, _LOOK_AGAIN_SECONDS)
-                elif not self.listeners:
+                elif not self.listeners and clock() >= self._alone_since + (grace if self.joinable else 0):
                     await self._stop()
-                    break
+                    break  # else somebody has come, or has been here in the meantime
         finally:
             self._lingering = False
 
@@ -163,7 +176,8 @@ class SharedAnswer(Recording):
     async def _end(self) -> None:
         self.end()
         self._keeper.ended(self)
-        await self._close()
+        if not self.listeners:  # else the end of the process waits for them as for any answer in flight
+            await self._close()
 
     async def _stop(self) -> None:
         self._keeper.withdraw(self)
@@ -198,7 +212,7 @@ class Listener:
         try:
             await self._unless_left(self._answer.open())
         except BaseException:
-            self._answer.leave()
+            await self._answer.leave()
             raise
         return self
 
@@ -214,9 +228,9 @@ class Listener:
             end.error.with_traceback(None)  # each listener raises it, and each raise would lengthen the traceback
         return link.batch
 
-    def committed(self) -> None:
-        """The client is about to see the begin of its answer; to be called before a stream's first byte."""
-        self._answer.committed()
+    def committed(self) -> AnswerSource:
+        """What to read on from, now that the client is about to see the begin of its answer."""
+        return self._answer.committed(self._link) or self
 
     def abandon(self) -> None:
         """The client has left: whoever waits in `next_batch` gets ClientLeft; the answer is not its own to end."""
@@ -227,7 +241,7 @@ class Listener:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._answer.leave()
+        await self._answer.leave()
 
     async def _unless_left(self, work: Awaitable[Result]) -> Result:
         try:

@@ -177,9 +177,10 @@ class Admission:
 
     def _next_waiter(self, now: float) -> Ticket | None:
         """The first in the queue of the first host that has room."""
-        return next(
-            (next(iter(queue)) for host, queue in self._queues.items() if not self._blocked_by(host, now)), None
-        )
+        for host, queue in self._queues.items():
+            if self._blocked_by(host, now) is None:
+                return next(iter(queue))
+        return None
 
     def _leave_queue(self, ticket: Ticket) -> None:
         queue = self._queues[ticket.host]

@@ -134,7 +134,6 @@ class CircuitBreaker:
         self._cool_down = min(max(self._cool_down * 2, limits.cool_down_seconds), limits.max_cool_down_seconds)
         self.state = CircuitState.OPEN
         self._period += 1
-        self._failures = 0
         self._probe = None
         # Between half and all of it: the processes that share a host do not probe it in step.
         self._ask_at = now + self._cool_down * (0.5 + random / 2)

@@ -21,9 +21,7 @@ from gateway.policy.graphemes import cut, last_cluster, may_grow
 # Sizes are in code points.
 _WORD = 16  # up to here a delta is a piece already: tokens are
 _FEW_WORDS = 32  # the same for a stream that has shown no pauses
-_OPENING = (
-    8 * _WORD
-)  # what an even stream of yet unknown speed brings in _PAUSE_TICKS: 100 tokens a second, and long ones
+_OPENING = 2 * _FEW_WORDS  # in one tick, from a stream whose speed is not known yet
 _LEAST = 4  # pieces of a slow flow leave less often instead, not letter by letter
 
 _PAUSE_TICKS = 3  # a pause that is seen
@@ -184,7 +182,7 @@ class Pacer:
             if pause > self._max_delay:
                 pause = self._max_delay  # a longer silence cannot be filled, so it does not count for the speed
         if pause > 0.0:  # not the first text
-            keep = 1.0 - pause / _SPEED_MEMORY
+            keep = _SPEED_MEMORY / (_SPEED_MEMORY + pause)
             # The pause is what the text before it had to fill.
             self._size = self._size * keep + self._last_size
             self._seconds = self._seconds * keep + pause
@@ -220,10 +218,10 @@ class Pacer:
         self.next_at = max(now, min(self._sent_at + self._interval, self._deadlines[0][0]))
 
     def _send_piece(self, text: str, tick: float, now: float) -> list[AnswerEvent]:
-        size, self._interval = self._measure(len(text), tick, now)
+        size, self._interval = self._measure(tick, now)
         end = cut(text, 0, size)
         self.next_at = now + self._interval
-        if end == len(text) and now < self._uneven_until and self._sent_at > -inf and self._end is None:
+        if end == len(text) and now < self._uneven_until and self._end is None:
             held_until = min(self._arrived_at + self._pause, self._sent_at + self._pause, self._deadlines[0][0])
             if now + tick <= held_until and may_grow(text):
                 end = last_cluster(text, 0)
@@ -239,10 +237,8 @@ class Pacer:
         self._deadlines = [row for row in self._deadlines if row[1] > self._left]
         return [TextDelta(text[:end])]
 
-    def _measure(self, backlog: int, tick: float, now: float) -> tuple[int, float]:
+    def _measure(self, tick: float, now: float) -> tuple[int, float]:
         """The size of the next piece, and the time from it to the one after it."""
-        if backlog <= _WORD and now >= self._uneven_until and now - self._arrived_at < self._tick:
-            return backlog, tick  # the flow goes on and is even again
         needs = [(deadline - now, arrived - self._left) for deadline, arrived in self._deadlines]
         own = _HASTE * self._speed()
         fastest = max(own, *(size / (max(seconds, 0.0) + tick) for seconds, size in needs))

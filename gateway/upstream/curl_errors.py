@@ -31,6 +31,7 @@ _LOST = {
     pycurl.E_RECV_ERROR,
     pycurl.E_PARTIAL_FILE,
     pycurl.E_HTTP2,
+    92,  # CURLE_HTTP2_STREAM, which pycurl does not name: a proxy resets the stream when Dify's side breaks
     pycurl.E_SEND_FAIL_REWIND,  # libcurl wanted to send again, and was not allowed to
 }
 

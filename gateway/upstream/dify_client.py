@@ -204,7 +204,10 @@ class DifyClient:
                 breaker.abandoned(permit, self._clock())  # without effect after another outcome
 
     def _breaker(self, host: str) -> CircuitBreaker:
-        return self._breakers.setdefault(host, CircuitBreaker(BreakerLimits()))
+        if host not in self._breakers:
+            limits = BreakerLimits(probe_seconds=self.settings.connect_timeout + 1)
+            self._breakers[host] = CircuitBreaker(limits)
+        return self._breakers[host]
 
     def _note_failure(self, breaker: CircuitBreaker, permit: Permit, error: GatewayError) -> None:
         if is_host_failure(error):
@@ -264,7 +267,7 @@ def _admission_limits(settings: Settings) -> AdmissionLimits:
         host_queue=settings.queue_length,
         queue_seconds=settings.queue_seconds,
         starts_per_second=settings.starts_per_second,
-        start_burst=max(1, int(settings.starts_per_second)),
+        start_burst=max(1, int(settings.starts_per_second / 10)),  # what may block the loop at once
     )
 
 

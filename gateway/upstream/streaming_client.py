@@ -20,6 +20,10 @@ from tornado.httpclient import HTTPRequest, HTTPResponse
 from gateway.upstream.curl_errors import error_from_curl
 from gateway.upstream.transfer import Transfer
 
+_SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl does not name
+# When all kept connections die at once, libcurl tries five of them before it gives up; and Dify's workers, which have
+# ten places each, count idle ones.
+_KEPT_CONNECTIONS = 4
 _IDLE_HANDLES = 256  # kept for reuse; a handle costs 3.6 KB and 5 µs to make
 
 
@@ -57,6 +61,8 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
     ) -> None:
         """`share` is what several clients have in common, such as looked-up addresses; `clock` is monotonic."""
         super().initialize(max_clients=0, **kwargs)
+        if policy.reuse:
+            self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT_CONNECTIONS)
         self.policy = policy
         self._share = share
         self._clock = clock
@@ -75,6 +81,7 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
             self.policy.prepare(curl)
             if not request.proxy_host:
                 curl.setopt(pycurl.PROXY, "")  # else libcurl takes one from the environment
+            curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # else a tunnel's 200 is taken for Dify's
             transfer.attach(curl)
             self._attached[curl] = transfer
 

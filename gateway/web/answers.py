@@ -16,7 +16,7 @@ from gateway.exchange.end_user import end_user
 from gateway.exchange.turn import Turn
 from gateway.idempotency.desk import AnswerDesk
 from gateway.idempotency.identity import identify
-from gateway.idempotency.shared_answer import Listener
+from gateway.idempotency.shared_answer import AnswerSource, Listener
 from gateway.openai_api.endpoint import Endpoint, StreamRenderer
 from gateway.relay import ClientLeft, LiveAnswer
 from gateway.web.base import ApiHandler
@@ -36,7 +36,7 @@ class AnswerHandler(ApiHandler):
         self.endpoint = endpoint
         self.desk = desk
         self.heartbeat = heartbeat
-        self.answer: LiveAnswer | Listener | None = None
+        self.answer: AnswerSource | None = None
         self._body = bytearray()
         self._too_large = False
 
@@ -78,25 +78,25 @@ class AnswerHandler(ApiHandler):
         except (ClientLeft, StreamClosedError):
             self.timeline.client_left = True
 
-    def _ask(self, turn: Turn, app: App, stamp: AnswerStamp) -> LiveAnswer | Listener:
+    def _ask(self, turn: Turn, app: App, stamp: AnswerStamp) -> AnswerSource:
         """The answer to this request: its own, or a place at one that it may share."""
         user = end_user(turn.user, self.client_key)
 
         def start() -> LiveAnswer:
             return LiveAnswer(turn, app, user, self.services, self.timeline)
 
-        request = self.request
-        identity = identify(request.headers, self.client_key, self.endpoint.name, app.model_id, turn, request.body)
+        headers, body = self.request.headers, self.request.body
+        identity = identify(headers, self.client_key, self.endpoint.name, app.model_id, turn, body)
         return start() if identity is None else self.desk.listener(identity, stamp, start, self.timeline)
 
-    async def _collect(self, answer: LiveAnswer | Listener) -> list[AnswerEvent]:
+    async def _collect(self, answer: AnswerSource) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
         while batch := await answer.next_batch():
             self.timeline.received(batch)
             events += batch
         return events
 
-    async def _stream(self, answer: LiveAnswer | Listener, renderer: StreamRenderer) -> None:
+    async def _stream(self, answer: AnswerSource, renderer: StreamRenderer) -> None:
         settings = self.services.settings
         writer = EventStreamWriter(
             self, self.heartbeat, write_timeout=settings.client_write_timeout, silence=settings.keep_alive_seconds
@@ -104,7 +104,7 @@ class AnswerHandler(ApiHandler):
         try:
             batch = await self._first_batches(answer, settings.commit_after)
             if isinstance(answer, Listener):
-                answer.committed()
+                self.answer = answer = answer.committed()
             await writer.start(renderer.begin() + renderer.render(batch))
             while batch := await answer.next_batch():
                 self.timeline.received(batch)
@@ -119,7 +119,7 @@ class AnswerHandler(ApiHandler):
         finally:
             writer.close()
 
-    async def _first_batches(self, answer: LiveAnswer | Listener, commit_after: float) -> list[AnswerEvent]:
+    async def _first_batches(self, answer: AnswerSource, commit_after: float) -> list[AnswerEvent]:
         """Everything up to the first event that shows how the answer goes, so that an early failure is a true HTTP
         status; at most `commit_after` seconds."""
         events: list[AnswerEvent] = []

@@ -31,7 +31,7 @@ def event(name: str, **fields: Any) -> bytes:
 
 def message(text: str) -> bytes:
     """One delta of the answer."""
-    return event("message", answer=text, conversation_id="c", message_id="m")
+    return event("message", answer=text)
 
 
 END = event("message_end", metadata={"usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}})

@@ -222,18 +222,24 @@ async def test_leaving_before_dify_answers_is_joined_too(gateway: Gateway, simul
     assert len(simulator.runs) == 1
 
 
-async def test_who_reads_slowly_still_slows_dify(start_gateway: StartGateway, simulator: Simulator) -> None:
+async def test_the_only_reader_sets_the_pace(start_gateway: StartGateway, simulator: Simulator) -> None:
     gateway = await start_gateway(simulator, IDEMPOTENCY_BYTES=str(1 << 30))
-    async with streaming(gateway, "k1", "[[tiny=60000]]") as first:
+    text = "[[tiny=50000]]"
+
+    async def pauses() -> bool:
+        transfers = gateway.services.dify._streams.transfers
+        await asyncio.sleep(0.05)
+        return bool(transfers) and all(transfer.paused for transfer in transfers)
+
+    async with streaming(gateway, "k1", text) as first:
         await anext(first)
-        await asyncio.sleep(1)
-        held_back = simulator.runs[0].tokens
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(15):
+            while not (await pauses() and await pauses()):
+                pass
         assert simulator.runs[0].state == "running"
-        assert simulator.runs[0].tokens - held_back < 6000
-        # … and who reads fast runs ahead of him.
-        async with asyncio.timeout(40):
-            assert (await ask(gateway, "k1", "[[tiny=60000]]")).status_code == 200
+        async with streaming(gateway, "k1", text) as second:  # … and who is faster runs ahead of him
+            await read_until(second, "[DONE]")
+    assert len(simulator.runs) == 1
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------

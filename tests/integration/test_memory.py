@@ -215,3 +215,12 @@ async def test_the_check_for_branches_can_be_switched_off(start_gateway: StartGa
     await chat.say("one [[n=2]]")
     await chat.say("two [[n=2]]")
     assert not [record for record in simulator.requests if record.path.endswith("/messages")]
+
+
+@pytest.mark.parametrize("text", ['{"title": "A chat"}', "[1, 2]\n"])
+async def test_an_answer_that_is_json_stays_json(gateway: Gateway, simulator: Simulator, text: str) -> None:
+    chat = Chat(gateway)
+    await chat.say(f"Give me JSON. [[text={json.dumps(text)}]]")
+    assert json.loads(chat.messages[-1]["content"]) == json.loads(text)
+    await chat.say("Again. [[n=1]]")
+    assert "Give me JSON." in simulator.runs[-1].query

@@ -17,6 +17,7 @@ FAMILY = [kind for kind in family(GatewayError) if kind.__module__ == errors.__n
 # Where Dify may have begun to run, a retry could run it twice; where waiting does not help, a retry is noise.
 NO_RETRY = {
     errors.QuotaExceeded,
+    errors.IdempotencyConflict,
     errors.InternalError,
     errors.ShuttingDown,
     errors.UpstreamKeyRejected,

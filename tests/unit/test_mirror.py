@@ -14,6 +14,8 @@ OVER_SOCKETS = {
     "gateway/__main__.py": "test_process.py",
     "gateway/app.py": "test_requests.py",
     "gateway/apps/refresher.py": "test_apps.py",
+    "gateway/idempotency/desk.py": "test_idempotency.py",
+    "gateway/peers.py": "test_peers.py",
     "gateway/relay.py": "test_leaving_clients.py",
     "gateway/server.py": "test_process.py",
     "gateway/upstream/dify_client.py": "test_failures.py",

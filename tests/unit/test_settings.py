@@ -51,6 +51,10 @@ DEFAULTS: dict[str, Any] = {
     "client_write_timeout": 60.0,
     "commit_after": 10.0,
     "keep_alive_seconds": 10.0,
+    "idempotency_seconds": 600.0,
+    "idempotency_grace_seconds": 5.0,
+    "idempotency_bytes": 64 * 1024 * 1024,
+    "redis_url": "",
     "log_level": "info",
     "log_format": "text",
     "app_keys": (),
@@ -95,6 +99,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("CORS_ALLOW_ORIGIN", "chrome-extension://abcdef", "chrome-extension://abcdef"),
     ("SHUTDOWN_SECONDS", "0", 0.0),
     ("CONVERSATION_MEMORY_MODE", " 0 ", 0),
+    ("IDEMPOTENCY_SECONDS", "0", 0.0),
+    ("REDIS_URL", " redis://:p%40ss@cache:6379/1 ", "redis://:p%40ss@cache:6379/1"),
+    ("REDIS_URL", "rediss://cache", "rediss://cache"),
+    ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("LOG_LEVEL", "WARNING", "warning"),
     ("LOG_FORMAT", "JSON", "json"),
     ("KEEP_ALIVE_SECONDS", "5e-2", 0.05),
@@ -150,6 +158,8 @@ BAD: list[tuple[str, str, str]] = [
     ("CLIENT_WRITE_TIMEOUT", "0", "not between 0.1 and 3600 seconds"),
     ("COMMIT_AFTER", "301", "not between 0 and 300 seconds"),
     ("KEEP_ALIVE_SECONDS", "0", "not between 0.05 and 300 seconds"),
+    ("IDEMPOTENCY_BYTES", "64MB", "not a whole number"),
+    ("IDEMPOTENCY_GRACE_SECONDS", "-1", "not between 0 and 300 seconds"),
     ("LOG_LEVEL", "verbose", "not one of debug, info, warning, error"),
     ("LOG_FORMAT", "xml", "not one of text, json"),
 ]
@@ -158,6 +168,13 @@ BAD: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(("name", "written", "why"), BAD)
 def test_a_bad_value_has_its_line(name: str, written: str, why: str) -> None:
     assert problems(**{name: written}) == [f"{name}={written!r}: {why}"]
+
+
+@pytest.mark.parametrize("url", ["cache:6379", "http://cache", "redis://", "redis://:secret@cache:port/0", "unix://"])
+def test_a_bad_redis_url_is_not_shown(url: str) -> None:
+    assert problems(REDIS_URL=url) == [
+        "REDIS_URL: not redis://[user:password@]host[:port][/number], rediss://… or unix:///path"
+    ]
 
 
 def test_everything_wrong_is_told_at_once() -> None:

@@ -18,6 +18,7 @@ from gateway.exchange.memory.stateless import Stateless
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
+_JSON_ENDS = ("{}", "[]")
 _LAST_LINE = 512  # characters of the answer's end that are kept to see how it ends
 
 
@@ -68,18 +69,20 @@ class HiddenThread:
         self._turn = turn
         self._seal = seal
         self._transcript = Transcript(turn.messages, seal.transcript_key)
-        self._end = ""
+        self._begin = self._end = ""  # of the answer, as far as they are looked at
 
     def feed(self, text: str) -> None:
         self._transcript.feed(text)
+        self._begin = self._begin or text.lstrip()[:1]
         self._end = (self._end + text)[-_LAST_LINE:]
 
     def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
-        if not conversation_id:
-            return ""
         if whole is not None:
-            self._transcript, self._end = Transcript(self._turn.messages, self._seal.transcript_key), ""
+            self._transcript = Transcript(self._turn.messages, self._seal.transcript_key)
+            self._begin = self._end = ""
             self.feed(whole)
+        if not conversation_id or self._begin + self._end.rstrip()[-1:] in _JSON_ENDS:
+            return ""  # what is for a parser carries nothing; the next turn folds
         try:
             data = self._seal.seal(
                 HiddenToken(

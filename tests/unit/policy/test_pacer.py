@@ -203,9 +203,42 @@ def test_a_burst_flows_at_the_speed_of_the_stream() -> None:
     assert max(b - a for (a, _), (b, _) in pairwise(outcome.pieces)) < SEEN
 
 
+def test_a_silence_does_not_change_the_speed() -> None:
+    bursts = [i * 0.1 + (3.0 if i >= 20 else 0.0) for i in range(40)]
+    outcome = drive(Pacer(), [(when, text("x" * 100)) for when in bursts])
+    assert max(outcome.delays[1000:]) < 0.13
+
+
+def test_the_speed_counts_all_that_comes_at_one_moment() -> None:
+    outcome = drive(Pacer(), [(i * 0.1, text("x" * 50)) for i in range(40) for _ in range(2)])
+    assert max(outcome.delays[1000:]) < 0.13
+
+
+def test_a_trickle_has_no_gaps_that_are_seen() -> None:
+    outcome = drive(Pacer(), [(0.0, text("x")), (1.0, text("xxxx")), (1.001, text("yyyyyyyyyyy."))])
+    assert outcome.sizes == [1, 4, 4, 4, 4]
+    assert max(outcome.gaps) < SEEN
+
+
+def test_many_small_arrivals_keep_their_deadlines() -> None:
+    slow = evenly(["word"] * 50, 10)
+    outcome = drive(Pacer(), [*slow, *((5.0 + i / 1000, text("xxxx")) for i in range(300))])
+    assert max(outcome.delays) <= MAX_DELAY
+    assert max(outcome.sizes) < 150
+
+
+def test_a_new_burst_need_not_wait_for_the_pace_of_the_one_before() -> None:
+    slow = drive(Pacer(), [(0.0, text("x" * 34))]).pieces
+    (before, _), (last, _) = slow[-2:]
+    assert last - before > 1.2 * TICK
+    again = drive(Pacer(), [(0.0, text("x" * 34)), (last + TICK, text("y" * 100))])
+    assert again.pieces[len(slow)][0] == last + TICK
+
+
 def test_the_flow_catches_up_as_the_backlog_grows() -> None:
     small, large = (drive(Pacer(), [(0.0, text("x" * 200)), (0.1, text("x" * size))]) for size in (200, 2000))
     assert max(large.sizes) > 4 * max(small.sizes)
+    assert max(large.sizes) < 2 * 2000 / 12  # from the moment that it grows, not only before the deadline
     assert max(small.delays + large.delays) <= MAX_DELAY
 
 
@@ -214,6 +247,12 @@ def test_tokens_that_come_together_one_by_one_are_a_burst_too() -> None:
     outcome = drive(Pacer(), packets)
     later = [when for when, _ in outcome.pieces if when >= 0.5]
     assert max(b - a for a, b in pairwise(later)) < 0.1  # 0.24 as it comes
+
+
+def test_so_are_tokens_that_come_together_at_the_start() -> None:
+    outcome = drive(Pacer(), [(i * 0.001, text(" word")) for i in range(40)])
+    assert sum(len(piece) for when, piece in outcome.pieces if when < 0.02) < 80
+    assert outcome.pieces[-1][0] > 0.1
 
 
 def test_tiny_events_that_wait_leave_as_one_piece() -> None:
@@ -483,6 +522,9 @@ def test_pacing_does_not_come_back_while_the_load_has_only_just_fallen() -> None
     assert levels(load, 0.02, 61, 60).endswith("thin")
     assert set(levels(load, 0.013, 121, 60).split()) == {"thin"}
     assert levels(load, 0.011, 181, 4) == "thin thin full full"
+    load.note(0.0, 700, 300.0)
+    assert {load.note(0.0, 400, 300.0 + second).name for second in range(60)} == {"off"}
+    assert [load.note(0.0, 350, 360.0 + second).name for second in range(4)] == ["off", "off", "thin", "thin"]
 
 
 def test_a_relapse_doubles_the_calm_that_is_asked_for() -> None:
