@@ -137,7 +137,7 @@ def redis_url(value: str) -> str:
     """Empty, or the address of a Redis."""
     url = value.strip()
     if url and not re.fullmatch(r"rediss?://([^/@]*@)?[^/@:]+(:\d+)?(/\d*)?|unix://([^/@]*@)?/.+", url):
-        raise ValueError("not redis://[user:password@]host[:port][/number], rediss://… or unix:///path")
+        raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
     return url
 
 

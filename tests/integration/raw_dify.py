@@ -96,6 +96,7 @@ class RawDify:
     """`async with RawDify(script) as dify`; `script` may be replaced between requests."""
 
     script: Script = field(default_factory=lambda: say(whole("Hello", " world")))
+    follow: Script | None = None  # for a run that is taken up again
     mode: str = "chat"
     tls: ssl.SSLContext | None = None
     keep_alive: bool = True  # for the small calls
@@ -182,6 +183,9 @@ class RawDify:
             exchange = Exchange(head, json.loads(body), number, reader, writer)
             self.exchanges.append(exchange)
             await self.script(exchange)
+            return False
+        if "/events?" in target and self.follow is not None:
+            await self.follow(Exchange(head, None, number, reader, writer))
             return False
         if target.endswith("/stop") and self.stop_answers:
             writer.write(self.stop_answers.pop(0))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
 from tests.integration.edge_tools import metric, send_request, text_of, until
+from tests.integration.raw_dify import HEAD, MODEL, Exchange, RawDify, chunk, event, say
 from tests.simulator.server import Simulator
 
 FLOWS = ["Demo Workflow", "Demo Chatflow"]
@@ -112,3 +113,25 @@ async def test_a_client_that_leaves_a_run_that_was_taken_up_stops_it(
     writer.close()
     await until(lambda: simulator.runs[0].state == "stopped")
     await until(lambda: gateway.services.dify.open_streams == 0)
+
+
+async def test_a_client_that_leaves_while_a_run_is_taken_up_stops_it(start_gateway: StartGateway) -> None:
+    asked = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        asked.set()
+        await asyncio.sleep(0.5)
+        await exchange.send(HEAD)
+        await exchange.gone()  # and nothing more: no event shows that nobody listens
+
+    async with RawDify(mode="workflow", follow=slow) as dify:
+        dify.script = say(
+            HEAD, chunk(event("workflow_started", workflow_run_id="r")), chunk(event("text_chunk", data={"text": "w "}))
+        )
+        gateway = await start_gateway(**dify.environ())
+        reader, writer = await send_request(gateway.port, MODEL)
+        await reader.readuntil(b"w ")
+        await asked.wait()
+        writer.close()
+        await until(lambda: dify.stops)
+        await until(lambda: gateway.services.dify.open_streams == 0)

@@ -167,3 +167,14 @@ def test_tokens_are_counted_as_dify_told_them(usage: Usage | None, tokens: dict[
     answer(request, (1.0, TextDelta("a")), (2.0, Finished(usage=usage)))
     counted = {name.split()[-1]: value for name, value in request.counted(200).items() if name.startswith("tokens_")}
     assert counted == tokens
+
+
+def test_an_answer_that_another_request_has_had_counts_no_tokens_twice() -> None:
+    request = Request()
+    request.at(0.001).received([TextDelta("all of it"), Finished(usage=Usage(10, 40, 50))])
+    request.timeline.replayed = True
+    assert request.counted(200) == {
+        "requests_total 200 Demo chat": 1,
+        "request_duration_seconds_count Demo chat": 1,
+        "request_duration_seconds_sum Demo chat": pytest.approx(0.001),
+    }
