@@ -7,11 +7,10 @@ shown whole: problems name it by its place in the list.
 from __future__ import annotations
 
 import re
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from gateway.dify_api.app import AppKey, AppMode
-from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.key_options import memory_option, parse_options, smooth_option
 
 _KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
 _ADDRESS = re.compile(r"[\w.~:/?#\[\]@=&+%-]*", re.ASCII)
@@ -73,21 +72,7 @@ def _parse_app_key(item: str, default_base: str) -> AppKey:
         base = default_base
     else:
         raise ValueError("has no Dify: set DIFY_API_BASE, or write key@https://your-dify/v1")
-    return AppKey(key=key, base_url=base, **_parse_options(options))
-
-
-def _parse_options(written: str) -> dict[str, Any]:
-    """What stands behind the `?`. No value is repeated in a problem: where a comma was forgotten, it holds a key."""
-    options: dict[str, Any] = {}
-    for name, value in parse_qsl(written, keep_blank_values=True):
-        try:
-            field, parse = _OPTIONS[name]
-        except KeyError:
-            raise ValueError(f"has an unknown option; there are {', '.join(_OPTIONS)}") from None
-        if field in options:
-            raise ValueError(f"has {name} twice")
-        options[field] = parse(value)
-    return options
+    return AppKey(key=key, base_url=base, **parse_options(options, _OPTIONS))
 
 
 def _mode(value: str) -> AppMode:
@@ -95,12 +80,6 @@ def _mode(value: str) -> AppMode:
         return AppMode(value)
     except ValueError:
         raise ValueError(f"mode is not one of {', '.join(AppMode)}") from None
-
-
-def _memory(value: str) -> int:
-    if value not in map(str, MEMORY_MODES):
-        raise ValueError(f"memory is not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
-    return int(value)
 
 
 def _variable(value: str) -> str:
@@ -113,5 +92,6 @@ _OPTIONS = {
     "mode": ("mode", _mode),
     "query": ("query_variable", _variable),
     "output": ("output_variable", _variable),
-    "memory": ("memory_mode", _memory),
+    "memory": ("memory_mode", memory_option),
+    "smooth": ("smoothing", smooth_option),
 }

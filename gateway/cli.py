@@ -16,7 +16,7 @@ from gateway.observability.logs import set_up_logs
 from gateway.observability.metrics import metrics_table
 from gateway.server import Server
 from gateway.services import build_services
-from gateway.settings import BadSettings, Settings, env_example, load_settings, settings_table
+from gateway.settings import BadSettings, Settings, env_example, knobs, load_settings, settings_table
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ def read_settings(env_file: Path) -> Settings:
         values = found.values
         for line in found.ignored:
             log.warning("%s, line %d: no NAME=value (`export`?), ignored as systemd does", env_file, line)
+        for name in sorted(values.keys() - {name for name, _ in knobs()}):
+            log.warning("%s: %s is no setting of the gateway", env_file, name)
     return load_settings({**values, **os.environ})
 
 

@@ -6,7 +6,10 @@ for a client's body; clients' bodies are therefore read by `loads_strict`.
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ujson
@@ -25,6 +28,18 @@ def dumps(value: Any) -> bytes:
     except OverflowError as error:
         raise ValueError(str(error)) from error
     return text.encode("ascii")
+
+
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """No garbage collection meanwhile: over a body of millions of values it takes four times as long as the parser."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def loads_strict(text: bytes) -> Any:

@@ -194,16 +194,14 @@ class Publication:
         loop = asyncio.get_running_loop()
         heard_at = loop.time()
         while loop.time() - heard_at < _LEASE_SECONDS:
-            ended = self._ended.is_set()
             try:
                 if not await self._hold_claim():
                     break
-                await self._send(ended)
+                if await self._send():
+                    return True
                 heard_at = loop.time()
             except Silence:
-                ended = False
-            if ended and self._told_end:
-                return True
+                await asyncio.sleep(_PATIENCE_SECONDS)
             # The end goes out at once: a client that is told to try again does so soon.
             await _happens(self._ended, _GATHER_SECONDS)
             if not self._ended.is_set():
@@ -218,19 +216,22 @@ class Publication:
             self.claimed = await self._peers.holder(self._claim, self._seconds) == self._claim
         return self.claimed
 
-    async def _send(self, ended: bool) -> None:
+    async def _send(self) -> bool:
+        """Tell what there is; whether that was the end."""
         self._news.clear()
-        claim = self._claim
+        claim, ended = self._claim, self._ended.is_set()
         calls = self._peers.pipeline()
-        if entry := self._next_entry(ended):
+        entry = self._next_entry(ended)
+        done = ended and (self._told_end or (entry is not None and bool(entry["end"])))
+        if entry is not None:
             # What a cut says stands for all that was there before.
             most = 1 if entry["alone"] else None
             calls.xadd(claim.part("events"), entry, id=f"{self._number}-1", maxlen=most, approximate=False)
-        if ended:
+        if done:
             calls.delete(claim.part("lease"))
         else:
             calls.set(claim.part("lease"), 1, px=_ms(_LEASE_SECONDS))
-        if not self._kept:
+        if done and not self._kept:
             calls.delete(claim.key)
         keep = _ms(_LEASE_SECONDS + (self._seconds if self._kept else 0))
         calls.pexpire(claim.key, keep)
@@ -238,10 +239,11 @@ class Publication:
         for result in await self._peers.call(calls.execute(raise_on_error=False)):
             if isinstance(result, Exception) and not _is_there(result):
                 raise self._peers.silence(result)
-        if entry:
-            self._told_end = self._told_end or bool(entry["end"])
+        if entry is not None:
+            self._told_end = bool(entry["end"])
             self._entry = None
             self._number += 1
+        return done
 
     def _next_entry(self, ended: bool) -> dict[Any, Any] | None:
         """What is to be sent. An entry that may be there or not stays as it was, and is refused if it is there."""

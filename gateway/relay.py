@@ -41,10 +41,13 @@ class LiveAnswer:
     A batch is everything that one read of the socket brought; the empty batch means that the answer is over.
     """
 
-    def __init__(self, turn: Turn, app: App, user: str, services: Services, timeline: RequestTimeline) -> None:
+    def __init__(
+        self, turn: Turn, app: App, user: str, memory_mode: int, services: Services, timeline: RequestTimeline
+    ) -> None:
         self._turn = turn
         self._app = app
         self._user = user
+        self._memory_mode = memory_mode
         self._services = services
         self._timeline = timeline
         self._decoder = SSEDecoder()
@@ -62,10 +65,9 @@ class LiveAnswer:
 
     async def __aenter__(self) -> LiveAnswer:
         settings = self._services.settings
-        mode = settings.conversation_memory_mode if self._app.key.memory_mode is None else self._app.key.memory_mode
         legacy_user = OPENDIFY_USER if settings.read_opendify_tokens and self._turn.user is None else None
         scope = Scope(self._app.key.key, self._user, self._app.mode.has_conversations, legacy_user)
-        self._thread = MEMORY_MODES[mode].recall(self._turn, scope)
+        self._thread = MEMORY_MODES[self._memory_mode].recall(self._turn, scope)
         self._user = self._thread.user
         inputs = fill_inputs(self._app, self._turn.inputs, self._thread.prompt.query)
         self._asking = asyncio.get_running_loop().create_task(self._ask(inputs))

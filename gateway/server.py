@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from tornado.netutil import bind_sockets
 from gateway import __version__
 from gateway.app import make_app
 from gateway.errors import ShuttingDown
+from gateway.observability.logs import set_up_logs
 from gateway.services import Services, build_services
-from gateway.settings import BadSettings, Settings
+from gateway.settings import BadSettings, Settings, after_reload
 from gateway.web.http_server import CappedHTTPServer, connection_cap
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Server:
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._services: Services | None = None
+        self._had_terminal = False
         self._reloading: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -76,14 +79,20 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # nohup
+        self._had_terminal = not ignored and _has_terminal()
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     def _on_stop(self) -> None:
         if self._stop.is_set():
             self._stop_now.set()  # asked twice: at once
         self._stop.set()
 
-    def _on_reload(self) -> None:
+    def _on_hangup(self) -> None:
+        """Reload; but where the terminal that started the process was closed, stop."""
+        if self._had_terminal and not _has_terminal():
+            self._on_stop()
+            return
         self._reloading = asyncio.ensure_future(self._reload())
 
     async def _reload(self) -> None:
@@ -91,14 +100,26 @@ class Server:
         services = self._services
         assert services is not None
         try:
-            settings = self._reload_settings()
+            settings, unchanged = after_reload(self._settings, self._reload_settings())
         except (BadSettings, OSError) as error:
             log.error("reload failed, the old configuration stays: %s", error)
             services.metrics.reloads.labels("failed").inc()
             return
+        self._settings = settings
+        set_up_logs(settings.log_level, settings.log_format)
         await services.use(settings)
         services.metrics.reloads.labels("ok").inc()
         log.info("reloaded, %d keys", len(settings.app_keys))
+        if unchanged:
+            log.warning("a restart is needed for %s", ", ".join(unchanged))
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _address(one: socket.socket) -> str:

@@ -8,14 +8,20 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from tornado.ioloop import PeriodicCallback
+
 from gateway.apps.refresher import AppRefresher
 from gateway.apps.registry import AppRegistry
+from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
 from gateway.peers import Peers
+from gateway.policy.pacer import TICK_SECONDS, PacingLoad
 from gateway.settings import Settings
 from gateway.upstream.dify_client import DifyClient
 
 log = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 1.0
 
 
 class Background:
@@ -46,7 +52,7 @@ class Background:
             log.error("background work failed", exc_info=error)
 
 
-@dataclass(slots=True)
+@dataclass
 class Services:
     """What a request handler needs; `settings` is replaced whole by a reload."""
 
@@ -57,14 +63,21 @@ class Services:
     refresher: AppRefresher
     background: Background
     peers: Peers | None
+    pacing: PacingLoad
+    loop_lag: LoopLag
     clock: Callable[[], float]
     draining: bool = False
     answers_in_flight: int = 0
+
+    def __post_init__(self) -> None:
+        self._beat = PeriodicCallback(self._look_at_load, _BEAT_SECONDS * 1000)
 
     def start(self) -> None:
         """Begin the periodic work; needs a running loop."""
         self.dify.start()
         self.refresher.start()
+        self.loop_lag.start()
+        self._beat.start()
 
     async def use(self, settings: Settings) -> None:
         """Go on with other settings and keys (a reload); open answers are not touched."""
@@ -75,10 +88,18 @@ class Services:
     async def close(self) -> None:
         """End the periodic work and every connection to Dify, after the stop calls that are under way."""
         self.refresher.stop()
+        self.loop_lag.stop()
+        self._beat.stop()
         await self.background.finish(seconds=5)
         self.dify.close()
         if self.peers is not None:
             await self.peers.close()
+
+    def _look_at_load(self) -> None:
+        lag = self.loop_lag.take_worst()
+        self.metrics.loop_lag.set(lag)
+        level = self.pacing.note(lag, self.answers_in_flight, self.clock())
+        self.metrics.pacing_interval.set(level.ticks * TICK_SECONDS)
 
 
 def build_services(settings: Settings) -> Services:
@@ -95,5 +116,7 @@ def build_services(settings: Settings) -> Services:
         refresher=AppRefresher(settings, dify, registry, metrics),
         background=Background(),
         peers=Peers(settings.redis_url) if settings.redis_url else None,
+        pacing=PacingLoad(),
+        loop_lag=LoopLag(clock),
         clock=clock,
     )

@@ -8,6 +8,7 @@ are printed from the same fields (`python -m gateway env-example`, `settings-tab
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -16,11 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.app_keys import BadAppKey, parse_app_keys, parse_base_url
+from gateway.client_keys import ClientKey, parse_client_keys
 from gateway.dify_api.app import AppKey
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.smoothing import Smoothing
 from gateway.scrub import scrub
-
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class BadSettings(Exception):
@@ -52,15 +53,6 @@ def knob(default: str, meaning: str, parse: Callable[[str], Any], *, secret: boo
 def text(value: str) -> str:
     """Any text, surrounding blanks dropped."""
     return value.strip()
-
-
-def client_keys(value: str) -> tuple[str, ...]:
-    """Keys between commas, surrounding blanks dropped."""
-    keys = tuple(item for item in (part.strip() for part in value.split(",")) if item)
-    for number, key in enumerate(keys, start=1):
-        if not re.fullmatch(r"[\x21-\x7e]+", key):
-            raise ValueError(f"key {number} has a character that no HTTP client can send")
-    return keys
 
 
 def switch(value: str) -> bool:
@@ -113,6 +105,11 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def smoothing(value: str) -> Smoothing:
+    """off, on or auto."""
+    return Smoothing(one_of(*Smoothing)(value))
+
+
 def memory_mode(value: str) -> int:
     """A row of MEMORY_MODES."""
     if value.strip() not in map(str, MEMORY_MODES):
@@ -136,7 +133,8 @@ def optional_proxy(value: str) -> str:
 def redis_url(value: str) -> str:
     """Empty, or the address of a Redis."""
     url = value.strip()
-    if url and not re.fullmatch(r"rediss?://([^/@]*@)?[^/@:]+(:\d+)?(/\d*)?|unix://([^/@]*@)?/.+", url):
+    host = r"(\[[\da-f:]+\]|[^/@:?\[\]]+)(:\d+)?"
+    if url and not re.fullmatch(rf"rediss?://([^/@]*@)?{host}(/\d*)?(\?.*)?|unix://([^/@]*@)?/.+", url):
         raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
     return url
 
@@ -162,9 +160,9 @@ class Settings:
     dify_api_keys: str = knob(
         "",
         "App keys, comma-separated. `app-key@https://other-dify/v1` for a key of another Dify; options of one app "
-        "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0` (mode: if Dify is too old to tell "
-        "it; query: the input that takes the user's text; output: the workflow output that is the answer; memory: "
-        "this app's CONVERSATION_MEMORY_MODE)",
+        "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0&smooth=off` (mode: if Dify is too "
+        "old to tell it; query: the input that takes the user's text; output: the workflow output that is the answer; "
+        "memory, smooth: this app's CONVERSATION_MEMORY_MODE and SMOOTH_STREAMING)",
         text,
         secret=True,
     )
@@ -185,8 +183,12 @@ class Settings:
     # server
     server_host: str = knob("127.0.0.1", "Address to listen on", text)
     server_port: int = knob("5000", "TCP port to listen on; 0 takes a free one", whole(0, 65_535))
-    valid_api_keys: tuple[str, ...] = knob(
-        "", "Client keys that may use the gateway, comma-separated", client_keys, secret=True
+    valid_api_keys: tuple[ClientKey, ...] = knob(
+        "",
+        "Client keys that may use the gateway, comma-separated; options of one client follow a `?`: "
+        "`sk-key?smooth=on&memory=1`",
+        parse_client_keys,
+        secret=True,
     )
     allow_anonymous: bool = knob(
         "false", "Listen beyond loopback although VALID_API_KEYS is empty and anybody may use every app", switch
@@ -220,6 +222,12 @@ class Settings:
     read_opendify_tokens: bool = knob(
         "true", "Mode 2: go on with chats that OpenDify's zero-width mode began; its tokens are not signed", switch
     )
+
+    # streaming
+    smooth_streaming: Smoothing = knob(
+        "auto", "off, on, or auto: bursts of text become an even flow for chat front ends, not for programs", smoothing
+    )
+    smooth_max_delay: float = knob("0.25", "Seconds that smoothing may hold a text back at most", seconds(0.02, 2))
 
     # time
     connect_timeout: float = knob("5", "Seconds to connect to Dify, name look-up and TLS included", seconds(0.1, 300))
@@ -306,21 +314,52 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(**values, app_keys=app_keys)
 
 
+def after_reload(running: Settings, wanted: Settings) -> tuple[Settings, list[str]]:
+    """What a reload puts in force, and the names of the settings that only a restart can change.
+
+    Raises BadSettings where the two together cannot be: a socket that is open to everybody stays open to them.
+    """
+    kept = {name: getattr(running, name) for name in _NEEDS_RESTART if getattr(running, name) != getattr(wanted, name)}
+    effective = dataclasses.replace(wanted, **kept)
+    problems = list(_contradictions({one.name: getattr(effective, one.name) for one in dataclasses.fields(effective)}))
+    if not effective.app_keys:
+        problems.append("DIFY_API_KEYS is empty")
+    if problems:
+        raise BadSettings(problems)
+    return effective, sorted(name.upper() for name in kept)
+
+
+# What is bound, built or connected once.
+_NEEDS_RESTART = (
+    "server_host",
+    "server_port",
+    "max_connections",
+    "upstream_http2",
+    "redis_url",
+    "idempotency_seconds",
+    "idempotency_grace_seconds",
+    "idempotency_bytes",
+)
+
+
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong between settings that are fine each by itself."""
     host = values.get("server_host", "")
     # Missing from `values` is what has a problem of its own.
-    if (
-        host not in LOOPBACK_HOSTS
-        and not values.get("valid_api_keys", True)
-        and not values.get("allow_anonymous", True)
-    ):
+    if not _is_loopback(host) and not values.get("valid_api_keys", True) and not values.get("allow_anonymous", True):
         yield (
             f"SERVER_HOST={host!r}: without VALID_API_KEYS anybody who reaches this address may use every app; "
             "set VALID_API_KEYS, or ALLOW_ANONYMOUS=true if that is what you want"
         )
     if (ca_file := values.get("ca_file")) and (why := _unreadable(ca_file)):
         yield f"CA_FILE={ca_file!r}: {why}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _unreadable(path: str) -> str | None:

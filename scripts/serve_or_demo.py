@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -54,7 +56,9 @@ def main() -> int:
 async def demo(settings: Settings) -> int:
     """Run both until one ends or a signal comes; the other one ends with it."""
     simulator = await asyncio.create_subprocess_exec(*SIMULATOR, stdout=asyncio.subprocess.PIPE, start_new_session=True)
-    environ = dict(os.environ)
+    settings = replace(settings, server_port=settings.server_port or _free_port(settings.server_host))
+    environ = {**os.environ, "SERVER_PORT": str(settings.server_port)}
+    is_taken = _is_open(settings)
     for _ in range(2):  # DIFY_API_BASE=…, DIFY_API_KEYS=…
         name, _, value = (await simulator.stdout.readline()).decode().strip().partition("=")
         environ[name] = value
@@ -66,11 +70,12 @@ async def demo(settings: Settings) -> int:
             gateway.send_signal(signal.SIGINT)
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
-    greeting = asyncio.create_task(greet(settings))
+    greeting = None if is_taken else asyncio.create_task(greet(settings))
     status = await gateway.wait()
-    greeting.cancel()
+    if greeting is not None:
+        greeting.cancel()
     if simulator.returncode is None:
         simulator.terminate()
     await simulator.wait()
@@ -90,6 +95,20 @@ async def greet(settings: Settings) -> None:
     key = "YOUR_CLIENT_KEY" if settings.valid_api_keys else "anything"
     curl_key = f" -H 'Authorization: Bearer {key}'" if settings.valid_api_keys else ""
     print(DEMO.format(base=f"{address}/v1", key=key, curl_key=curl_key, python=sys.executable), flush=True)
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _is_open(settings: Settings) -> bool:
+    """Whether somebody else listens there already; the gateway will say that it cannot."""
+    try:
+        socket.create_connection((settings.server_host, settings.server_port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _ready(address: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from tornado.ioloop import PeriodicCallback
@@ -36,6 +37,7 @@ class AppRefresher:
         self._metrics = metrics
         self._periodic = PeriodicCallback(self.refresh, settings.app_refresh_seconds * 1000, jitter=_JITTER)
         self._modes: dict[AppKey, AppMode] = {}  # found by probing; asked once per key
+        self._results: dict[AppKey, AppDescription | GatewayError] = {}  # of the last refresh
         self._refreshing = asyncio.Lock()
         self._heal: asyncio.TimerHandle | None = None
         self._heal_task: asyncio.Task[None] | None = None
@@ -56,19 +58,30 @@ class AppRefresher:
     async def use(self, settings: Settings) -> None:
         """Serve these keys from now on (a reload); apps that stay keep their entries."""
         self._keys = settings.app_keys
+        self._periodic.stop()
         self._periodic.callback_time = settings.app_refresh_seconds * 1000
+        self._periodic.start()
         await self.refresh()
 
     async def refresh(self) -> None:
         """Ask Dify about all keys concurrently and swap the snapshot."""
+        await self._refresh(lambda key: True)
+
+    async def _refresh(self, is_due: Callable[[AppKey], bool]) -> None:
         async with self._refreshing:
             keys = self._keys
             slots = asyncio.Semaphore(_AT_ONCE)
-            results = await asyncio.gather(*(self._describe(key, slots) for key in keys))
+            results = await asyncio.gather(
+                *(self._describe(key, slots) if is_due(key) else self._known(key) for key in keys)
+            )
+            self._results = dict(zip(keys, results, strict=True))
             failed_before = {state.key: state.error for state in self._registry.states}
             self._registry.update(list(zip(keys, results, strict=True)), time.time())
         self._report(failed_before)
         self._heal_soon()
+
+    async def _known(self, key: AppKey) -> AppDescription | GatewayError:
+        return self._results[key]
 
     async def _describe(self, key: AppKey, slots: asyncio.Semaphore) -> AppDescription | GatewayError:
         async with slots:
@@ -133,4 +146,6 @@ class AppRefresher:
         self._heal = asyncio.get_running_loop().call_later(delay, self._heal_now)
 
     def _heal_now(self) -> None:
-        self._heal_task = asyncio.get_running_loop().create_task(self.refresh())
+        seen = {state.key for state in self._registry.states if state.app}
+        heal = self._refresh(lambda key: key not in seen or key not in self._results)
+        self._heal_task = asyncio.get_running_loop().create_task(heal)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.exchange.model import InputField, Model
+from gateway.exchange.smoothing import Smoothing
 
 
 class AppMode(StrEnum):
@@ -44,6 +45,7 @@ class AppKey:
     query_variable: str | None = None  # completion, workflow: the input that takes the user's text
     output_variable: str | None = None  # workflow: the output that is the answer
     memory_mode: int | None = None  # None: CONVERSATION_MEMORY_MODE
+    smoothing: Smoothing | None = None  # None: SMOOTH_STREAMING
 
     @property
     def host(self) -> str:

@@ -89,6 +89,7 @@ KINDS = (
         "Dify refuses the app key that the gateway is configured with. Its operator has to check the key, that the app"
         " still exists, and that the app's API is switched on.{dify}",
         statuses=(401, 403),
+        by_dify=True,
     ),
     FailureKind(RateLimited, _NO_ROOM, codes=("too_many_requests",), options={"should_retry": True}),
     FailureKind(

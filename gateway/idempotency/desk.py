@@ -75,7 +75,7 @@ class AnswerDesk:
         kept = failure is None or (failure.should_retry is False and answer.identity.keyed and not answer.followed)
         if kept:
             seconds = settings.idempotency_seconds if answer.identity.keyed else settings.idempotency_grace_seconds
-            self._shelf.keep(answer, self._services.clock() + seconds, settings.idempotency_bytes)
+            self._shelf.keep(answer, self._services.clock(), seconds, settings.idempotency_bytes)
         else:
             self._shelf.remove(answer)
         self._end_publication(answer, kept=kept)

@@ -81,8 +81,7 @@ class Shelf(Generic[AnyRecording]):
 
     def find(self, name: str, now: float) -> AnyRecording | None:
         """The recording of this name, unless its time is over."""
-        while self._kept and self._kept[0][0] <= now:
-            self.remove(heapq.heappop(self._kept)[2])
+        self._forget_old(now)
         return self._by_name.get(name)
 
     def put(self, recording: AnyRecording, limit: int) -> None:
@@ -93,10 +92,11 @@ class Shelf(Generic[AnyRecording]):
         self._sizes[recording] = 0
         self.weigh(recording, limit)
 
-    def keep(self, recording: AnyRecording, until: float, limit: int) -> None:
-        """It is over; forget it then, or when its room is wanted."""
+    def keep(self, recording: AnyRecording, now: float, seconds: float, limit: int) -> None:
+        """It is over; forget it after so many seconds, or when its room is wanted."""
+        self._forget_old(now)
         if recording in self._sizes:
-            heapq.heappush(self._kept, (until, next(self._number), recording))
+            heapq.heappush(self._kept, (now + seconds, next(self._number), recording))
             self.weigh(recording, limit)
 
     def remove(self, recording: AnyRecording) -> None:
@@ -116,6 +116,10 @@ class Shelf(Generic[AnyRecording]):
             self.remove(heapq.heappop(self._kept)[2])
         if self.size > limit and recording in self._sizes:
             self._drop_start(recording)
+
+    def _forget_old(self, now: float) -> None:
+        while self._kept and self._kept[0][0] <= now:
+            self.remove(heapq.heappop(self._kept)[2])
 
     def _drop_start(self, recording: AnyRecording) -> None:
         recording.drop_start()

@@ -23,6 +23,8 @@ def set_up_logs(level: str, form: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Tornado's own access line would be a second one; its notes on malformed HTTP are the clients' noise.
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+    # At debug level it lets libcurl tell every header, keys included, and breaks on bytes that are no text.
+    logging.getLogger("tornado.curl_httpclient").setLevel(logging.INFO)
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
 
 

@@ -162,6 +162,11 @@ class Metrics:
         self.last_refresh = self._gauge(
             "gateway_app_refresh_timestamp_seconds", "Unix time of the last look at all apps that had an answer."
         )
+        self.loop_lag = self._gauge("gateway_event_loop_lag_seconds", "Worst lateness of the loop in the last second.")
+        self.pacing_interval = self._gauge(
+            "gateway_pacing_interval_seconds",
+            "Time between two paced pieces of text; longer under load, 0 while it is off.",
+        )
         self.ready = self._gauge("gateway_ready", "1 while the gateway can answer requests.")
         self.reloads = Counter(
             "gateway_reloads_total",

@@ -18,6 +18,8 @@ from math import ceil, inf
 from gateway.exchange.answer import AnswerEvent, Finished, TextDelta
 from gateway.policy.graphemes import cut, last_cluster, may_grow
 
+TICK_SECONDS = 0.02
+
 # Sizes are in code points.
 _WORD = 16  # up to here a delta is a piece already: tokens are
 _FEW_WORDS = 32  # the same for a stream that has shown no pauses
@@ -87,7 +89,7 @@ class Pacer:
     smoothness, nothing else: more leaves at once. Texts that arrive in one `push` leave as one.
     """
 
-    def __init__(self, max_delay: float = 0.25, tick: float = 0.02, load: PacingLoad | None = None) -> None:
+    def __init__(self, max_delay: float = 0.25, tick: float = TICK_SECONDS, load: PacingLoad | None = None) -> None:
         self.next_at: float | None = None  # when to call `due`; None: nothing waits
         self._max_delay = max_delay
         self._tick = tick

@@ -16,7 +16,7 @@ def overdue(transfer: Transfer, limits: Settings, now: float) -> UpstreamTimeout
     if transfer.paused:
         return None
     if not transfer.answered:
-        if now - transfer.started_at > limits.connect_timeout + limits.first_byte_timeout:
+        if now - transfer.started_at > limits.first_byte_timeout:
             return UpstreamTimeout(
                 f"Dify sent nothing for {limits.first_byte_timeout:g} s; it may have no free worker.",
                 code="upstream_first_byte_timeout",

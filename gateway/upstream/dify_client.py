@@ -107,7 +107,8 @@ class DifyClient:
 
     def circuits(self) -> dict[str, CircuitState]:
         """The breaker's state per Dify host."""
-        return {host: breaker.state for host, breaker in self._breakers.items()}
+        hosts = {key.host for key in self.settings.app_keys}  # a reload may have removed some
+        return {host: breaker.state for host, breaker in self._breakers.items() if host in hosts}
 
     def end_streams(self, error: GatewayError) -> None:
         """Cut every open answer; its reader gets `error`."""

@@ -17,10 +17,15 @@ from gateway.exchange.turn import Turn
 from gateway.idempotency.desk import AnswerDesk
 from gateway.idempotency.identity import identify
 from gateway.idempotency.shared_answer import AnswerSource, Listener
+from gateway.json_codec import collector_at_rest
 from gateway.openai_api.endpoint import Endpoint, StreamRenderer
+from gateway.policy.pacer import Pacer
+from gateway.policy.smoothing import is_paced
 from gateway.relay import ClientLeft, LiveAnswer
 from gateway.web.base import ApiHandler
-from gateway.web.event_stream import EventStreamWriter, Heartbeat
+from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
+from gateway.web.paced_answer import PacedAnswer
+from gateway.web.wishes import memory_mode, smoothing
 
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
@@ -60,7 +65,8 @@ class AnswerHandler(ApiHandler):
             self._check_size(self.services.settings.max_body_bytes + 1)
         self.request.body = bytes(self._body)
         self._body.clear()
-        turn = self.endpoint.parse_request(self.json_body())
+        with collector_at_rest():
+            turn = self.endpoint.parse_request(self.json_body())
         app = self.services.registry.find(turn.model)
         self.timeline.model = app.model_id
         stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
@@ -71,22 +77,26 @@ class AnswerHandler(ApiHandler):
                 if isinstance(answer, Listener):
                     stamp = answer.stamp
                 if turn.stream:
-                    await self._stream(answer, self.endpoint.stream_renderer(turn, stamp.id, stamp.created))
+                    renderer = self.endpoint.stream_renderer(turn, stamp.id, stamp.created)
+                    await self._stream(answer, renderer, self._pacer(app))
                 else:
                     events = await self._collect(answer)
                     self.write_json(self.endpoint.document(turn, stamp.id, stamp.created, events))
+                    await until_taken(self, self.finish(), self.services.settings.client_write_timeout)
         except (ClientLeft, StreamClosedError):
             self.timeline.client_left = True
 
     def _ask(self, turn: Turn, app: App, stamp: AnswerStamp) -> AnswerSource:
         """The answer to this request: its own, or a place at one that it may share."""
-        user = end_user(turn.user, self.client_key)
+        services, client = self.services, self.client_key
+        user = end_user(turn.user, client.key)
+        memory = memory_mode(self.request.headers, client, app.key, services.settings)
 
         def start() -> LiveAnswer:
-            return LiveAnswer(turn, app, user, self.services, self.timeline)
+            return LiveAnswer(turn, app, user, memory, services, self.timeline)
 
         headers, body = self.request.headers, self.request.body
-        identity = identify(headers, self.client_key, self.endpoint.name, app.model_id, turn, body)
+        identity = identify(headers, client.key, self.endpoint.name, app.model_id, turn, body)
         return start() if identity is None else self.desk.listener(identity, stamp, start, self.timeline)
 
     async def _collect(self, answer: AnswerSource) -> list[AnswerEvent]:
@@ -96,18 +106,32 @@ class AnswerHandler(ApiHandler):
             events += batch
         return events
 
-    async def _stream(self, answer: AnswerSource, renderer: StreamRenderer) -> None:
+    def _pacer(self, app: App) -> Pacer | None:
+        """What evens out this answer's bursts, if somebody reads along."""
+        services, headers = self.services, self.request.headers
+        if not is_paced(smoothing(headers, self.client_key, app.key, services.settings), headers):
+            return None
+        return Pacer(services.settings.smooth_max_delay, load=services.pacing)
+
+    async def _stream(self, answer: AnswerSource, renderer: StreamRenderer, pacer: Pacer | None) -> None:
         settings = self.services.settings
         writer = EventStreamWriter(
             self, self.heartbeat, write_timeout=settings.client_write_timeout, silence=settings.keep_alive_seconds
         )
+        paced: PacedAnswer | None = None
         try:
             batch = await self._first_batches(answer, settings.commit_after)
             if isinstance(answer, Listener):
                 self.answer = answer = answer.committed()
+            received = self.timeline.received
+            if pacer is not None:
+                paced = PacedAnswer(answer, pacer, self.services.clock, received)
+                batch = paced.first(batch)
             await writer.start(renderer.begin() + renderer.render(batch))
-            while batch := await answer.next_batch():
-                self.timeline.received(batch)
+            self._note_failure(batch)
+            while batch := await (paced or answer).next_batch():
+                if paced is None:
+                    received(batch)
                 if frames := renderer.render(batch):
                     await writer.send(frames)
                 self._note_failure(batch)
@@ -118,6 +142,8 @@ class AnswerHandler(ApiHandler):
             await writer.send(renderer.render([Failed(error)]))
         finally:
             writer.close()
+            if paced is not None:
+                paced.close()
 
     async def _first_batches(self, answer: AnswerSource, commit_after: float) -> list[AnswerEvent]:
         """Everything up to the first event that shows how the answer goes, so that an early failure is a true HTTP
@@ -137,7 +163,7 @@ class AnswerHandler(ApiHandler):
         return events
 
     def _note_failure(self, batch: list[AnswerEvent]) -> None:
-        if isinstance(batch[-1], Failed):
+        if batch and isinstance(batch[-1], Failed):
             self.timeline.error_code = batch[-1].error.code
 
     def on_connection_close(self) -> None:

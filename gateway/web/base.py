@@ -9,6 +9,7 @@ from typing import Any, cast
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
+from gateway.client_keys import ClientKey
 from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
 from gateway.json_codec import loads_strict
 from gateway.observability.logs import ACCESS_LOG
@@ -29,7 +30,7 @@ class ApiHandler(RequestHandler):
 
     def initialize(self) -> None:
         clock = self.services.clock
-        self.client_key = ""
+        self.client_key = ClientKey("")
         self.timeline = RequestTimeline(clock, self.endpoint_name, clock())
 
     @property

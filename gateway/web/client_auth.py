@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hmac
 
+from gateway.client_keys import ClientKey
 from gateway.errors import InvalidClientKey
 from gateway.settings import Settings
 
 
-def client_key(authorization: str | None, settings: Settings) -> str:
+def client_key(authorization: str | None, settings: Settings) -> ClientKey:
     """The client's key. Raises InvalidClientKey unless it is one of VALID_API_KEYS, or none are configured."""
     scheme, _, given = (authorization or "").partition(" ")
     given = given.strip() if scheme.lower() == "bearer" else ""
     if not settings.valid_api_keys:
-        return given
+        return ClientKey(given)
     if not given:
         raise InvalidClientKey(
             "You didn't provide an API key. Send it in an Authorization header: Authorization: Bearer YOUR_KEY.",
@@ -21,7 +22,7 @@ def client_key(authorization: str | None, settings: Settings) -> str:
         )
     offered = given.encode("utf-8", "surrogateescape")
     # All keys are compared, each in constant time, so that the time tells neither a key nor its place.
-    matches = [hmac.compare_digest(offered, key.encode()) for key in settings.valid_api_keys]
-    if not any(matches):
+    matches = [key for key in settings.valid_api_keys if hmac.compare_digest(offered, key.key.encode())]
+    if not matches:
         raise InvalidClientKey("Incorrect API key provided.")
-    return given
+    return matches[0]

@@ -14,6 +14,23 @@ from tornado.web import RequestHandler
 from gateway.sse import KEEP_ALIVE
 
 
+async def until_taken(handler: RequestHandler, written: asyncio.Future[None], patience: float) -> None:
+    """Wait until the kernel has taken all that was written.
+
+    A client that takes no byte for `patience` seconds is dropped, and StreamClosedError raised. The connection is reset
+    then: half an answer gets no proper end, and what the kernel holds for it is thrown away.
+    """
+    stream = handler.request.connection.stream  # type: ignore[union-attr]
+    while not written.done():
+        taken = stream._total_write_done_index
+        await asyncio.wait([written], timeout=patience)
+        if not written.done() and stream._total_write_done_index == taken:
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream.close()
+            raise StreamClosedError
+    written.result()
+
+
 class EventStreamWriter:
     """Writes one response of type text/event-stream."""
 
@@ -52,19 +69,10 @@ class EventStreamWriter:
             return
         self._flushing = True
         try:
-            await asyncio.wait_for(flushed, self._write_timeout)
-        except TimeoutError:
-            self._drop()
-            raise StreamClosedError from None
+            await until_taken(self._handler, flushed, self._write_timeout)
         finally:
             self._flushing = False
             self._written_at = self._heartbeat.clock()
-
-    def _drop(self) -> None:
-        """Reset the connection: half an answer gets no proper end, and what the kernel holds for it is thrown away."""
-        stream = self._handler.request.connection.stream  # type: ignore[union-attr]
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        stream.close()
 
     def close(self) -> None:
         """No further keep-alives."""

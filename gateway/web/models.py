@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote_plus
 
 from gateway.dify_api.app import App
-from gateway.errors import ModelNotFound
+from gateway.errors import ModelNotFound, NotReady
 from gateway.openai_api.models import model_document, model_list
 from gateway.web.base import ApiHandler
 
@@ -16,7 +16,10 @@ class ModelListHandler(ApiHandler):
     endpoint_name = "models"
 
     def get(self) -> None:
-        self.write_json(model_list(self.services.registry.snapshot.listing))
+        registry = self.services.registry
+        if not registry.ready:
+            raise NotReady("No Dify app could be asked yet; the gateway keeps trying.")
+        self.write_json(model_list(registry.snapshot.listing))
 
     head = get
 

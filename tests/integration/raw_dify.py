@@ -104,12 +104,14 @@ class RawDify:
     exchanges: list[Exchange] = field(default_factory=list)
     calls: list[tuple[int, str]] = field(default_factory=list)  # (connection, method and path) of all requests
     connections: int = 0
+    port: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> RawDify:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls, limit=1 << 26)
+        self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -122,23 +124,22 @@ class RawDify:
 
     async def listen_again(self) -> None:
         """Restart on the same port, with other TLS if `tls` was replaced; what is open is closed."""
-        port = self.port
+        if self._server is not None and self._server.is_serving():
+            await self.stop_listening()
+        self.connections = 0
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls, limit=1 << 26)
+
+    async def stop_listening(self) -> None:
+        """Connections are refused from now on."""
         assert self._server is not None
         self._server.close()
         self.close_connections()
         await asyncio.sleep(0.05)
-        self.connections = 0
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self.tls, limit=1 << 26)
 
     def close_connections(self) -> None:
         """Close all that are open, as a server does with idle ones."""
         for writer in list(self._writers):
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
-
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def base_url(self) -> str:

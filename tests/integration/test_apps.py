@@ -60,7 +60,7 @@ async def test_dify_may_be_down_at_the_start(start_gateway: StartGateway, start_
     assert (await gateway.http.get("/healthz")).status_code == 200
     chat = await gateway.chat("Demo Chatbot")
     assert (chat.status_code, chat.json()["error"]["code"], "retry-after" in chat.headers) == (503, "not_ready", True)
-    assert await ids(gateway) == []
+    assert (await gateway.http.get("/v1/models")).status_code == 503
 
     await simulator.start(port=port)
     await until(lambda: gateway.services.registry.ready)

@@ -99,6 +99,10 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "_BLOCK_SECONDS", 0.3)
 
 
+def claims(client: Redis) -> list[str]:
+    return [name for name in client.keys("opendify:*") if name.count(":") == 1]
+
+
 # --- joining ----------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +165,7 @@ async def test_what_did_not_reach_dify_is_tried_again_anywhere(
 ) -> None:
     await ask(nodes[0], "k1", "[[http=limit]]")
     with Redis.from_url(redis.url, decode_responses=True) as client:
-        await until(lambda: not [key for key in client.keys() if key.count(":") == 1])
+        await until(lambda: not claims(client))
     for node in nodes:
         await ask(node, "k1", "[[http=limit]]")
         await asyncio.sleep(0.1)
@@ -234,7 +238,7 @@ async def test_when_all_have_left_the_run_is_stopped(
             await read_until(second, "w3")
     await until(lambda: simulator.runs[0].state == "stopped", 8)
     with Redis.from_url(redis.url, decode_responses=True) as client:
-        await until(lambda: not [key for key in client.keys() if key.count(":") == 1])
+        await until(lambda: not claims(client))
 
 
 # --- failures of gateways ---------------------------------------------------------------------------------------------
@@ -249,12 +253,12 @@ async def test_a_gateway_that_is_killed_leaves_an_error_that_is_not_retried(
     other = await start_gateway(simulator, REDIS_URL=redis.url)
     async with httpx.AsyncClient(base_url=await owner.base_url(), trust_env=False) as http:
         killed = Gateway(other.services, other.server, 0, http)
-        with pytest.raises(httpx.RemoteProtocolError):
-            async with streaming(killed, "k1", LONG) as first:
-                await read_until(first, "w5")
-                second = asyncio.create_task(ask(other, "k1", LONG))
-                await asyncio.sleep(0.5)
-                owner.process.kill()
+        async with streaming(killed, "k1", LONG) as first:
+            await read_until(first, "w5")
+            second = asyncio.create_task(ask(other, "k1", LONG))
+            await asyncio.sleep(0.5)
+            owner.process.kill()
+            with pytest.raises(httpx.RemoteProtocolError):
                 await read_until(first, "[DONE]")
     assert error_of(await second) == (502, "upstream_truncated", "false")
     # Dify may still be running it: within the window nobody starts it again.
@@ -313,6 +317,24 @@ async def test_a_redis_that_stops_in_the_middle_disturbs_only_who_follows(
     assert id_and_text(await ask(nodes[0], "k1", text))[2].split()[149] == "w150"
     assert [run.state for run in simulator.runs] == ["finished"]
     await until(lambda: counted(nodes[0], "redis_failed"))
+
+
+async def test_who_loses_sight_of_an_answer_may_ask_for_it_again(
+    nodes: list[Gateway], simulator: Simulator, short_lease: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "[[n=100 delay=0.02]]"
+
+    async def silent(*_: object) -> None:
+        raise peers.Silence
+
+    async with streaming(nodes[0], "k1", text) as first, streaming(nodes[1], "k1", text) as second:
+        await read_until(second, "w5")
+        with monkeypatch.context() as patched:
+            patched.setattr(peers.Peers, "read", silent)
+            await read_until(second, '"code":"upstream_truncated"')
+        await read_until(first, "[DONE]")
+    assert id_and_text(await ask(nodes[1], "k1", text)) == id_and_text(await ask(nodes[0], "k1", text))
+    assert len(simulator.runs) == 1
 
 
 async def test_a_short_stop_of_redis_goes_unnoticed(

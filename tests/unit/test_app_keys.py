@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.app_keys import BadAppKey, parse_app_keys, parse_base_url
 from gateway.dify_api.app import AppKey, AppMode
+from gateway.exchange.memory.modes import MEMORY_MODES
 
 BASE = "https://api.dify.ai/v1"
 OTHER = "http://dify.lan:8080/v1"
@@ -47,16 +48,24 @@ def test_every_mode_can_be_named(mode: AppMode) -> None:
     assert parse_app_keys(f"app-a?mode={mode}", BASE)[0].mode is mode
 
 
+@pytest.mark.parametrize("mode", MEMORY_MODES)
+def test_every_memory_mode_can_be_chosen_for_an_app(mode: int) -> None:
+    assert parse_app_keys(f"app-a?memory={mode}", BASE)[0].memory_mode == mode
+
+
 SECRET = "app-SECRETsecret0123456789"
 PROBLEMS: dict[str, tuple[str, list[str]]] = {
-    "unknown option": ("{}?modus=chat", ["key 1: has an unknown option; there are mode, query, output, memory"]),
+    "unknown option": (
+        "{}?modus=chat",
+        ["key 1: has an unknown option; there are mode, query, output, memory, smooth"],
+    ),
     "unknown mode": (
         "{}?mode=chatbot",
         ["key 1: mode is not one of chat, agent-chat, agent, advanced-chat, completion, workflow"],
     ),
     "no mode": ("{}?mode", ["key 1: mode is not one of chat, agent-chat, agent, advanced-chat, completion, workflow"]),
-    "unknown memory": ("{}?memory=one", ["key 1: memory is not one of 0, 1"]),
-    "memory with a sign": ("{}?memory=%2B1", ["key 1: memory is not one of 0, 1"]),
+    "unknown memory": ("{}?memory=one", ["key 1: memory is not one of 0, 1, 2"]),
+    "memory with a sign": ("{}?memory=%2B1", ["key 1: memory is not one of 0, 1, 2"]),
     "no variable": ("{}?query=%20", ["key 1: query and output name a variable"]),
     "an option twice": ("{}?memory=0&memory=1", ["key 1: has memory twice"]),
     "no key": ("@https://dify/v1", ["key 1: has a character that no key has"]),
@@ -74,7 +83,7 @@ PROBLEMS: dict[str, tuple[str, list[str]]] = {
     ),
     "another key in the options": (
         "{0}?{0}",
-        ["key 1: has an unknown option; there are mode, query, output, memory"],
+        ["key 1: has an unknown option; there are mode, query, output, memory, smooth"],
     ),
     "another key behind the options": (
         "{0}?mode=chat {0}",
@@ -86,7 +95,7 @@ PROBLEMS: dict[str, tuple[str, list[str]]] = {
     ),
     "all problems at once": (
         "app-a b,app-c,{}?memory=9",
-        ["key 1: has a character that no key has", "key 3: memory is not one of 0, 1"],
+        ["key 1: has a character that no key has", "key 3: memory is not one of 0, 1, 2"],
     ),
 }
 

@@ -28,7 +28,13 @@ NO_RETRY = {
     errors.UpstreamTimeout,
 }
 # A little later it may well go.
-LATER = {errors.RateLimited: 5, errors.UpstreamOverloaded: 5, errors.NotReady: 5}
+LATER = {
+    errors.RateLimited: 5,
+    errors.UpstreamBusy: 5,
+    errors.UpstreamOverloaded: 5,
+    errors.Overloaded: 5,
+    errors.NotReady: 5,
+}
 
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
@@ -65,3 +71,17 @@ def test_whoever_raises_can_be_more_exact() -> None:
     assert errors.RateLimited("…", retry_after=0).retry_after == 0
     assert errors.RateLimited("…", should_retry=False).should_retry is False
     assert errors.UpstreamTimeout("…").code == "upstream_timeout"  # the class is as it was
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (errors.UpstreamBusy, 429),  # Dify's limit: like Dify's own
+        (errors.Overloaded, 503),  # this process's limit: another node may have room
+        (errors.ShuttingDown, 503),
+        (errors.IdempotencyConflict, 409),
+        (errors.IdempotencyKeyReused, 422),
+    ],
+)
+def test_a_refusal_of_the_gateway_itself_has_its_own_status(kind: type[GatewayError], status: int) -> None:
+    assert kind("…").status == status

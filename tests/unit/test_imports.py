@@ -25,8 +25,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dify_api": CODECS | {"exchange"},  # never meet
     # configuration
     "env_file": set(),
-    "app_keys": {"dify_api", "exchange"},
-    "settings": {"app_keys", "dify_api", "exchange", "scrub"},
+    "key_options": {"exchange"},
+    "app_keys": {"dify_api", "key_options"},
+    "client_keys": {"exchange", "key_options"},
+    "settings": {"app_keys", "client_keys", "dify_api", "exchange", "scrub"},
     # edges and the line between them
     "observability": CODECS | {"exchange"},
     "upstream": CODECS | {"dify_api", "policy", "settings"},
@@ -36,10 +38,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "relay": CODECS | {"dify_api", "exchange", "observability", "services", "upstream"},
     "idempotency": {"errors", "exchange", "observability", "peers", "relay", "services"},
     "web": CODECS
-    | {"dify_api", "exchange", "idempotency", "observability", "openai_api", "policy", "relay", "services", "settings"},
+    | {
+        "client_keys",
+        "dify_api",
+        "exchange",
+        "idempotency",
+        "observability",
+        "openai_api",
+        "policy",
+        "relay",
+        "services",
+        "settings",
+    },
     # the process
     "app": {"services", "web"},
-    "server": {"app", "errors", "services", "settings", "web"},
+    "server": {"app", "errors", "observability", "services", "settings", "web"},
     "cli": {"apps", "env_file", "observability", "server", "services", "settings"},
     "__main__": {"cli"},
 }

@@ -27,6 +27,7 @@ OVER_SOCKETS = {
     "gateway/web/event_stream.py": "test_answers.py",
     "gateway/web/models.py": "test_apps.py",
     "gateway/web/operations.py": "test_process.py",
+    "gateway/web/paced_answer.py": "test_pacing.py",
     "gateway/web/routes.py": "test_requests.py",
 }
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from gateway.client_keys import ClientKey
 from gateway.dify_api.app import AppKey
 from gateway.env_file import parse_env_file
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.smoothing import Smoothing
 from gateway.settings import BadSettings, Settings, env_example, knobs, load_settings, settings_table
 
 NAMES = [name for name, _ in knobs()]
@@ -33,8 +35,8 @@ DEFAULTS: dict[str, Any] = {
     "dify_api_base": "",
     "app_refresh_seconds": 60.0,
     "ca_file": "",
-    "upstream_proxy": "",
     "upstream_http2": False,
+    "upstream_proxy": "",
     "server_host": "127.0.0.1",
     "server_port": 5000,
     "valid_api_keys": (),
@@ -42,13 +44,24 @@ DEFAULTS: dict[str, Any] = {
     "cors_allow_origin": "*",
     "max_body_bytes": 32 * 1024 * 1024,
     "shutdown_seconds": 30.0,
-    "conversation_memory_mode": 1,
+    "max_connections": 0,
+    "max_streams": 5000,
+    "max_streams_per_dify": 1000,
+    "queue_length": 100,
+    "queue_seconds": 5.0,
+    "starts_per_second": 1000.0,
+    "smooth_streaming": Smoothing.AUTO,
+    "smooth_max_delay": 0.25,
+    "conversation_memory_mode": 2,
+    "check_branches": True,
+    "read_opendify_tokens": True,
     "connect_timeout": 5.0,
     "first_byte_timeout": 60.0,
     "stream_idle_timeout": 60.0,
     "stream_stall_timeout": 600.0,
     "answer_timeout": 3600.0,
     "client_write_timeout": 60.0,
+    "keep_partial_answers": False,
     "commit_after": 10.0,
     "keep_alive_seconds": 10.0,
     "idempotency_seconds": 600.0,
@@ -85,7 +98,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("SERVER_HOST", " localhost ", "localhost"),
     ("SERVER_PORT", "0", 0),
     ("SERVER_PORT", "65535", 65535),
-    ("VALID_API_KEYS", " sk-a ,, sk-b,", ("sk-a", "sk-b")),
+    ("VALID_API_KEYS", " sk-a ,, sk-b,", (ClientKey("sk-a"), ClientKey("sk-b"))),
     ("ALLOW_ANONYMOUS", "True", True),
     ("ALLOW_ANONYMOUS", "ON", True),
     ("ALLOW_ANONYMOUS", "1", True),
@@ -98,10 +111,22 @@ GOOD: list[tuple[str, str, Any]] = [
     ("CORS_ALLOW_ORIGIN", "https://chat.example.org:8443", "https://chat.example.org:8443"),
     ("CORS_ALLOW_ORIGIN", "chrome-extension://abcdef", "chrome-extension://abcdef"),
     ("SHUTDOWN_SECONDS", "0", 0.0),
+    ("UPSTREAM_HTTP2", "true", True),
+    ("MAX_CONNECTIONS", "0", 0),
+    ("MAX_STREAMS", "1", 1),
+    ("MAX_STREAMS_PER_DIFY", "10", 10),
+    ("QUEUE_LENGTH", "0", 0),
+    ("QUEUE_SECONDS", "0", 0.0),
+    ("STARTS_PER_SECOND", "0.5", 0.5),
     ("CONVERSATION_MEMORY_MODE", " 0 ", 0),
+    ("CONVERSATION_MEMORY_MODE", "2", 2),
+    ("CHECK_BRANCHES", "no", False),
+    ("READ_OPENDIFY_TOKENS", "off", False),
+    ("KEEP_PARTIAL_ANSWERS", "yes", True),
     ("IDEMPOTENCY_SECONDS", "0", 0.0),
     ("REDIS_URL", " redis://:p%40ss@cache:6379/1 ", "redis://:p%40ss@cache:6379/1"),
-    ("REDIS_URL", "rediss://cache", "rediss://cache"),
+    ("REDIS_URL", "rediss://cache?ssl_ca_certs=/etc/ca.pem", "rediss://cache?ssl_ca_certs=/etc/ca.pem"),
+    ("REDIS_URL", "redis://[::1]:6379/0", "redis://[::1]:6379/0"),
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("LOG_LEVEL", "WARNING", "warning"),
     ("LOG_FORMAT", "JSON", "json"),
@@ -148,6 +173,16 @@ BAD: list[tuple[str, str, str]] = [
     ("MAX_BODY_BYTES", "1023", "not between 1024 and 1073741824"),
     ("SHUTDOWN_SECONDS", "-1", "not between 0 and 3600 seconds"),
     ("SHUTDOWN_SECONDS", "inf", "not between 0 and 3600 seconds"),
+    ("UPSTREAM_HTTP2", "2", "not true or false"),
+    ("MAX_CONNECTIONS", "-1", "not between 0 and 1000000"),
+    ("MAX_STREAMS", "0", "not between 1 and 1000000"),
+    ("MAX_STREAMS_PER_DIFY", "0", "not between 1 and 1000000"),
+    ("MAX_STREAMS_PER_DIFY", "many", "not a whole number"),
+    ("QUEUE_LENGTH", "-1", "not between 0 and 1000000"),
+    ("QUEUE_SECONDS", "301", "not between 0 and 300 seconds"),
+    ("CHECK_BRANCHES", "2", "not true or false"),
+    ("READ_OPENDIFY_TOKENS", "maybe", "not true or false"),
+    ("KEEP_PARTIAL_ANSWERS", "5", "not true or false"),
     ("CONVERSATION_MEMORY_MODE", "9", f"not one of {MODES}"),
     ("CONVERSATION_MEMORY_MODE", "+1", f"not one of {MODES}"),
     ("CONNECT_TIMEOUT", "0", "not between 0.1 and 300 seconds"),
@@ -165,6 +200,19 @@ BAD: list[tuple[str, str, str]] = [
 ]
 
 
+@pytest.mark.parametrize("written", ["0", "0.05", "inf", "nan", "100001", "fast"])
+def test_a_rate_is_a_number_within_bounds(written: str) -> None:
+    (problem,) = problems(STARTS_PER_SECOND=written)
+    assert problem.startswith(f"STARTS_PER_SECOND={written!r}: not ")
+
+
+def test_every_memory_mode_can_be_chosen_and_is_explained() -> None:
+    meaning = dict(knobs())["CONVERSATION_MEMORY_MODE"].meaning
+    for number, memory in MEMORY_MODES.items():
+        assert load_settings({"CONVERSATION_MEMORY_MODE": str(number)}).conversation_memory_mode == number
+        assert f"{number} {memory.meaning}" in meaning
+
+
 @pytest.mark.parametrize(("name", "written", "why"), BAD)
 def test_a_bad_value_has_its_line(name: str, written: str, why: str) -> None:
     assert problems(**{name: written}) == [f"{name}={written!r}: {why}"]
@@ -172,9 +220,7 @@ def test_a_bad_value_has_its_line(name: str, written: str, why: str) -> None:
 
 @pytest.mark.parametrize("url", ["cache:6379", "http://cache", "redis://", "redis://:secret@cache:port/0", "unix://"])
 def test_a_bad_redis_url_is_not_shown(url: str) -> None:
-    assert problems(REDIS_URL=url) == [
-        "REDIS_URL: not redis://host:port/number, rediss://… or unix:///path"
-    ]
+    assert problems(REDIS_URL=url) == ["REDIS_URL: not redis://host:port/number, rediss://… or unix:///path"]
 
 
 def test_everything_wrong_is_told_at_once() -> None:
@@ -256,6 +302,7 @@ def test_no_key_is_in_the_representation() -> None:
     )
     assert isinstance(settings, Settings)
     assert APP_KEY in settings.dify_api_keys
+    assert "SECRET" not in repr(load_settings({"REDIS_URL": "redis://:SECRET@host/0"}))
     for shown in (repr(settings), str(settings), f"{settings.app_keys}"):
         assert "SECRET" not in shown
 

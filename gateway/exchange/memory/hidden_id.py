@@ -112,7 +112,7 @@ def _continue(turn: Turn, answered: int, token: HiddenToken, user: str, seal: To
         return _start(turn, user, seal, Outcome.BRANCHED)
     if system_fingerprint(turn.messages, seal.transcript_key) != token.system_fingerprint:
         changed = [message.text for message in turn.messages if message.role is Role.SYSTEM]
-        query = "\n\n".join([*changed, query])
+        query = "\n\n".join([*(text for text in changed if text.strip()), query])
     prompt = Prompt(query, token.conversation_id)
     return HiddenThread(turn, prompt, user, seal, Outcome.CONTINUED, token.message_id)
 

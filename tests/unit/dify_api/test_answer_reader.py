@@ -388,6 +388,58 @@ def test_a_stream_without_an_end_is_truncated() -> None:
     assert isinstance(answer[-1].error, UpstreamTruncated)
 
 
+# --- a stream that broke and was taken up again -----------------------------------------------------------------------
+
+
+def taken_up(mode: AppMode, before: list[Event], after: list[Event]) -> list[AnswerEvent]:
+    """What follows Started."""
+    reader = AnswerReader(mode)
+    answer = receive(reader, flow_started(), *before)
+    reader.lose_text()
+    return [*answer, *receive(reader, *after), *reader.receive_eof()][1:]
+
+
+def test_what_follows_a_gap_is_said_once_it_is_whole() -> None:
+    after = [chunk("w5"), flow_finished({"text": "w1 w2 w3 w4 w5"})]
+    answer = taken_up(AppMode.WORKFLOW, [chunk("w1 "), chunk("w2 ")], after)
+    assert answer == [TextDelta("w1 "), TextDelta("w2 "), TextDelta("w3 w4 w5"), Finished()]
+
+
+def test_a_chatflow_is_taken_up_too() -> None:
+    ends = [flow_finished({"answer": "w1 w2 w3"}), MESSAGE_END]
+    answer = taken_up(AppMode.ADVANCED_CHAT, [message("w1 ")], [message("w3"), *ends])
+    assert text_of(answer) == "w1 w2 w3"
+    assert end_of(answer).text is None
+    assert end_of(answer).usage == Usage(2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "after", [[chunk("w3"), flow_finished({})], [chunk("w3"), flow_finished({"text": "other"})], []]
+)
+def test_a_gap_is_never_passed_over(after: list[Event]) -> None:
+    *said, end = taken_up(AppMode.WORKFLOW, [chunk("w1 ")], after)
+    assert said == [TextDelta("w1 ")]
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, UpstreamTruncated)
+
+
+def test_a_run_that_failed_meanwhile_fails_for_its_own_reason() -> None:
+    answer = taken_up(AppMode.WORKFLOW, [chunk("w1 ")], [flow_finished(status="failed", error="boom")])
+    assert isinstance(answer[-1], Failed)
+    assert isinstance(answer[-1].error, RunFailed)
+
+
+@given(st.text(max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_wherever_the_gap_is_the_text_comes_out_whole(text: str, start: int, end: int) -> None:
+    before, after = text[:start], text[max(start, end) :]
+    answer = taken_up(AppMode.WORKFLOW, [chunk(before)], [chunk(after), flow_finished({"text": text})])
+    assert text_of(answer).rstrip() == text.rstrip()
+    assert end_of(answer).text is None
+
+
+# --- why it ended -----------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("events", "reason"),
     [

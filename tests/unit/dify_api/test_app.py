@@ -9,18 +9,31 @@ from gateway.exchange.model import InputField, Model
 
 
 @pytest.mark.parametrize(
-    ("mode", "is_flow", "takes_query"),
+    ("mode", "is_flow", "takes_query", "has_conversations"),
     [
-        (AppMode.CHAT, False, True),
-        (AppMode.AGENT_CHAT, False, True),
-        (AppMode.AGENT, False, True),
-        (AppMode.ADVANCED_CHAT, True, True),
-        (AppMode.COMPLETION, False, False),
-        (AppMode.WORKFLOW, True, False),
+        (AppMode.CHAT, False, True, True),
+        (AppMode.AGENT_CHAT, False, True, True),
+        (AppMode.AGENT, False, True, True),
+        (AppMode.ADVANCED_CHAT, True, True, True),
+        (AppMode.COMPLETION, False, False, False),
+        (AppMode.WORKFLOW, True, False, False),
     ],
 )
-def test_a_mode_tells_how_to_ask(mode: AppMode, is_flow: bool, takes_query: bool) -> None:
-    assert (mode.is_flow, mode.takes_query) == (is_flow, takes_query)
+def test_a_mode_tells_how_to_ask(mode: AppMode, is_flow: bool, takes_query: bool, has_conversations: bool) -> None:
+    assert (mode.is_flow, mode.takes_query, mode.has_conversations) == (is_flow, takes_query, has_conversations)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host"),
+    [
+        ("https://api.dify.ai/v1", "https://api.dify.ai"),
+        ("http://dify.lan:8080/some/where/v1", "http://dify.lan:8080"),
+        ("http://[::1]:5001/v1", "http://[::1]:5001"),
+        ("http://dify", "http://dify"),
+    ],
+)
+def test_keys_of_one_server_share_its_host(base_url: str, host: str) -> None:
+    assert AppKey("app-a", base_url).host == host
 
 
 def test_of_a_key_only_its_end_is_shown() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,47 @@ def test_every_mode_is_stopped_by_the_route_that_worked(version: str, trace: str
 
 def test_a_task_id_cannot_leave_its_place_in_the_path() -> None:
     assert calls.stop(app(AppMode.CHAT), "../x?a=b/é", "u").path == "/chat-messages/..%2Fx%3Fa%3Db%2F%C3%A9/stop"
+
+
+def question(call: calls.DifyCall) -> tuple[str, dict[str, list[str]]]:
+    """A call without a body: its path, and its query string read."""
+    assert (call.method, call.body) == ("GET", None)
+    parts = urlsplit(call.path)
+    assert parts.fragment == ""
+    return parts.path, parse_qs(parts.query, keep_blank_values=True, strict_parsing=True)
+
+
+def test_a_run_is_taken_up_again_under_its_own_id() -> None:
+    run = "5f2c1b1e-8d0a-4c52-9f9e-0a7f6d3b2e1d"
+    assert calls.follow(run, "u1") == calls.DifyCall("GET", f"/workflow/{run}/events?user=u1")
+
+
+def test_the_newest_message_of_a_conversation_is_asked_for_alone() -> None:
+    assert question(calls.last_message("c-1", "u1")) == (
+        "/messages",
+        {"conversation_id": ["c-1"], "user": ["u1"], "limit": ["1"]},
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_messages_are_asked_for_as_recorded(version: str) -> None:
+    """Found or not is said of a conversation; without one the question is refused."""
+    path, asked = question(calls.last_message("c-1", "u1"))
+    for name, expected in (("msg_list_noconv", 400), ("msg_list_unknown", 404)):
+        request, status, _ = recorded(version, name)
+        assert (request["method"], status) == ("GET", expected)
+        sent = urlsplit(request["path"])
+        assert sent.path == "/v1" + path
+        assert set(parse_qs(sent.query)) <= set(asked)
+
+
+@given(ids=st.text(), user=st.text())
+def test_no_id_and_no_user_can_leave_its_place(ids: str, user: str) -> None:
+    path, asked = question(calls.follow(ids, user))
+    assert path.split("/")[1:] == ["workflow", quote(ids, safe=""), "events"]
+    assert asked == {"user": [user]}
+    path, asked = question(calls.last_message(ids, user))
+    assert (path, asked) == ("/messages", {"conversation_id": [ids], "user": [user], "limit": ["1"]})
 
 
 def test_apps_describe_themselves_without_a_body() -> None:

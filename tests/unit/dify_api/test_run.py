@@ -8,6 +8,7 @@ import pytest
 
 from gateway.dify_api.app import AppMode
 from gateway.dify_api.run import Run
+from gateway.errors import UpstreamTruncated
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta
 
 
@@ -16,6 +17,7 @@ def ended(run: Run, *terminals: str) -> list[AnswerEvent]:
 
 
 def a_run(mode: AppMode, *texts: str, output_variable: str | None = None, **state: Any) -> Run:
+    """A run that has said these texts, and is in this state since."""
     run = Run(mode, output_variable)
     for text in texts:
         run.add_text(text)
@@ -78,6 +80,54 @@ def test_a_retry_makes_the_recorded_answer_better_than_the_stream() -> None:
 def test_a_text_that_the_stream_goes_beyond_is_not_better() -> None:
     run = a_run(AppMode.ADVANCED_CHAT, "A: w1 w2 ", is_flow=True, retried=True, outputs={"answer": "A:"})
     assert ended(run, "workflow_finished", "message_end") == [Finished()]
+
+
+# --- a gap in the stream ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [AppMode.WORKFLOW, AppMode.ADVANCED_CHAT])
+@pytest.mark.parametrize(
+    ("said", "settled", "rest"),
+    [
+        ("w1 ", "w1 w2 w3", [TextDelta("w2 w3")]),
+        ("", "w1 w2 w3", [TextDelta("w1 w2 w3")]),
+        ("w1 w2", "w1 w2", []),
+        ("w1 w2 ", "w1 w2", []),
+    ],
+)
+def test_after_a_gap_the_settled_text_tells_the_rest(
+    mode: AppMode, said: str, settled: str, rest: list[AnswerEvent]
+) -> None:
+    name = "answer" if mode is AppMode.ADVANCED_CHAT else "text"
+    run = a_run(mode, said, is_flow=True, text_lost=True, outputs={name: settled})
+    assert run.add_text("w3") == []
+    ends = ["workflow_finished", "message_end"] if mode is AppMode.ADVANCED_CHAT else ["workflow_finished"]
+    assert ended(run, *ends) == [*rest, Finished()]
+
+
+@pytest.mark.parametrize(
+    ("mode", "outputs"),
+    [
+        (AppMode.WORKFLOW, {}),
+        (AppMode.WORKFLOW, {"text": "x1 w2"}),
+        (AppMode.ADVANCED_CHAT, {}),
+        (AppMode.ADVANCED_CHAT, {"answer": "x1 w2"}),
+        (AppMode.ADVANCED_CHAT, {"answer": "w"}),
+    ],
+)
+def test_a_gap_that_nothing_fills_is_no_answer(mode: AppMode, outputs: dict[str, Any]) -> None:
+    run = a_run(mode, "w1 ", is_flow=True, text_lost=True, outputs=outputs)
+    (event,) = run.finish()
+    assert isinstance(event, Failed)
+    assert isinstance(event.error, UpstreamTruncated)
+
+
+def test_what_the_operator_chose_is_whole_whatever_was_lost() -> None:
+    run = a_run(AppMode.WORKFLOW, output_variable="b", text_lost=True, outputs={"a": "no", "b": "yes"})
+    assert ended(run, "workflow_finished") == [TextDelta("yes"), Finished()]
+
+
+# --- how it ended -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

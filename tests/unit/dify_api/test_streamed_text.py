@@ -68,6 +68,36 @@ def test_split_characters_are_joined_again(text: str, cuts: list[int]) -> None:
     assert "".join(shown) + reader.end() == text
 
 
+@pytest.mark.parametrize(
+    ("deltas", "text", "begins"),
+    [
+        (["w1 ", "w2"], "", True),
+        (["w1 ", "w2"], "w1", True),
+        (["w1 ", "w2"], "w1 w2", True),
+        (["w1 ", "w2"], "w1 w2 w3", False),
+        (["w1 ", "w2"], "w2", False),
+        ([], "", True),
+        ([], "w1", False),
+        (["\ud83d", "\ude00!"], "😀", True),
+        (["x" * 4000, "y" * 1000], "x" * 4000 + "y" * 96, True),
+        (["x" * 4000, "y" * 1000], "x" * 4000 + "y" * 97, False),  # true, but that much is not kept
+    ],
+)
+def test_what_the_deltas_go_beyond_is_seen(deltas: list[str], text: str, begins: bool) -> None:
+    assert streamed(*deltas).begins_with(text) is begins
+
+
+@given(st.lists(ANY_TEXT), st.integers(0, 20), st.text(max_size=5))
+def test_deltas_begin_with_every_beginning_of_theirs_and_with_nothing_else(
+    deltas: list[str], cut: int, other: str
+) -> None:
+    text = StreamedText()
+    shown = "".join(map(text.add, deltas))
+    assert text.begins_with(shown[:cut])
+    assert text.begins_with(other) is shown.startswith(other)
+    assert text.missing_from(shown) is not None  # looking changes nothing
+
+
 def test_a_half_without_its_other_half_is_replaced() -> None:
     text = StreamedText()
     assert [text.add("a\ud83d"), text.add("b"), text.add("\ude00c"), text.add("\ud83d"), text.end()] == [

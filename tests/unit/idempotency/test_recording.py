@@ -113,13 +113,22 @@ def test_it_is_found_until_its_time_is_over() -> None:
     one, other = recorded("one", "x"), recorded("other", "x")
     for recording, until in ((one, 700.0), (other, 650.0)):
         shelf.put(recording, LIMIT)
-        shelf.keep(recording, until, LIMIT)
+        shelf.keep(recording, 100.0, until - 100.0, LIMIT)
     assert shelf.find("one", 649.9) is one
     assert shelf.find("other", 649.9) is other
     assert shelf.find("other", 650.0) is None
     assert shelf.find("one", 699.9) is one
     assert shelf.find("one", 700.0) is None
     assert (len(shelf), shelf.size) == (0, 0)
+
+
+def test_old_ones_go_although_nobody_looks_for_any() -> None:
+    shelf: Shelf[Recording] = Shelf()
+    for number in range(20):
+        recording = recorded(str(number), "x")
+        shelf.put(recording, LIMIT)
+        shelf.keep(recording, float(number), 5.0, LIMIT)
+    assert len(shelf) == 5
 
 
 def test_a_running_one_has_no_end_of_its_time() -> None:
@@ -135,7 +144,7 @@ def test_a_new_one_takes_the_place_of_an_older_one() -> None:
     shelf.put(newer, LIMIT)
     older.append([TextDelta("x" * 1000)])
     shelf.weigh(older, LIMIT)
-    shelf.keep(older, 1.0, LIMIT)
+    shelf.keep(older, 0.0, 1.0, LIMIT)
     assert shelf.find("a", 2.0) is newer
     assert shelf.size == newer.size
 
@@ -147,7 +156,7 @@ def test_the_oldest_finished_ones_make_room() -> None:
     for number in range(40):
         recording = recorded(str(number), "x" * 8000)
         shelf.put(recording, LIMIT)
-        shelf.keep(recording, 600.0 + number, LIMIT)
+        shelf.keep(recording, 0.0, 600.0 + number, LIMIT)
         assert shelf.size <= LIMIT
     kept = [number for number in range(40) if shelf.find(str(number), 0.0)]
     assert kept == list(range(40 - len(kept), 40))
@@ -165,7 +174,7 @@ def test_one_that_is_too_large_loses_its_start_and_keeps_its_place() -> None:
         assert large.size <= 10_000
     assert shelf.find("large", 0.0) is large
     large.end()
-    shelf.keep(large, 600.0, LIMIT)
+    shelf.keep(large, 0.0, 600.0, LIMIT)
     assert shelf.find("large", 599.0) is large
 
 
@@ -195,7 +204,7 @@ def test_the_shelf_is_never_over_its_limit(steps: list[tuple[str, int, int]]) ->
             shelf.weigh(found, limit)
         elif step == "k" and not found.over:
             found.end()
-            shelf.keep(found, now + amount % 20, limit)
+            shelf.keep(found, float(now), amount % 20, limit)
         elif step == "r":
             shelf.remove(found)
         kept = [recording for n in range(6) if (recording := shelf.find(str(n), float(now)))]

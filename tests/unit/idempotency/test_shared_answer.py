@@ -184,6 +184,22 @@ async def test_who_begins_may_leave_before_it_has_begun(answer: SharedAnswer, so
         await reading[0]
     assert keeper.said == ["begin", "begin", "ended"]
     assert source.entered == 1
+    assert answer.listeners == 0
+
+
+async def test_who_leaves_alone_before_it_has_begun_leaves_nothing(
+    answer: SharedAnswer, source: Source, keeper: Keeper
+) -> None:
+    keeper.may_begin.clear()
+    place = listener(answer)
+    reading = asyncio.create_task(read(place))
+    await settle()
+    place.abandon()
+    with pytest.raises(ClientLeft):
+        await reading
+    await keeper.lingering[0]
+    assert keeper.said == ["begin", "deserted", "begin", "withdraw"]
+    assert source.entered == 0
 
 
 async def test_a_client_that_has_left_gets_nothing(answer: SharedAnswer, source: Source) -> None:

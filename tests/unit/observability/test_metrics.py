@@ -12,16 +12,29 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway import __version__
+from gateway.exchange.memory.thread import Outcome
 from gateway.observability.metrics import Metrics, metrics_table
 
 METRICS = {
     name: collector for name, collector in vars(Metrics()).items() if isinstance(collector, Counter | Gauge | Histogram)
 }
 SAMPLE_LABELS = {"endpoint": "chat", "model": "Demo", "code": "200", "kind": "prompt", "outcome": "ok", "result": "ok"}
-LABELS = {*SAMPLE_LABELS, "version", "app"}
+LABELS = {*SAMPLE_LABELS, "version", "app", "upstream"}
 
 # What a name may end with when it counts nothing: a base unit, or a state that has none.
-UNITS = ("_seconds", "_bytes", "_per_second", "_info", "_in_flight", "_up", "_apps", "_ready")
+UNITS = (
+    "_seconds",
+    "_bytes",
+    "_per_second",
+    "_info",
+    "_in_flight",
+    "_streams",
+    "_waiting",
+    "_circuit_open",
+    "_up",
+    "_apps",
+    "_ready",
+)
 
 
 @pytest.mark.parametrize("collector", METRICS.values(), ids=METRICS)
@@ -88,6 +101,10 @@ def test_a_failure_counter_is_there_before_the_first_failure() -> None:
         'gateway_stop_calls_total{outcome="ok"} 0.0',
         'gateway_stop_calls_total{outcome="refused"} 0.0',
         'gateway_stop_calls_total{outcome="failed"} 0.0',
+        'gateway_followed_runs_total{outcome="ok"} 0.0',
+        'gateway_followed_runs_total{outcome="failed"} 0.0',
+        'gateway_idempotent_requests_total{outcome="joined_running"} 0.0',
+        'gateway_idempotent_requests_total{outcome="redis_failed"} 0.0',
         'gateway_app_refreshes_total{result="partial"} 0.0',
         'gateway_app_refreshes_total{result="failed"} 0.0',
         'gateway_reloads_total{result="failed"} 0.0',
@@ -95,6 +112,11 @@ def test_a_failure_counter_is_there_before_the_first_failure() -> None:
         "gateway_ready 0.0",
     ):
         assert line in text.splitlines()
+
+
+def test_what_can_become_of_a_history_is_told() -> None:
+    told = METRICS["memory"]._documentation
+    assert told.removesuffix(".").partition(": ")[2].split(", ") == list(Outcome)
 
 
 def test_two_gateways_in_one_process_count_apart() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import RunFailed
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta, Usage
+from gateway.exchange.memory.thread import Outcome
 from gateway.observability.metrics import Metrics
 from gateway.observability.request_timeline import CLIENT_LEFT, RequestTimeline
 
@@ -38,8 +39,7 @@ class Request:
 
 
 def answer(request: Request, *events: tuple[float, AnswerEvent]) -> None:
-    request.at(0.1).asked()
-    request.at(0.4).answered()
+    request.at(0.4).asked(0.025, 1000.1, 1000.4)
     for seconds, event in events:
         request.at(seconds).received([event])
 
@@ -54,14 +54,16 @@ def test_a_whole_answer() -> None:
         (3.0, TextDelta("b")),
         (3.25, Finished(usage=Usage(10, 40, 50))),
     )
-    request.at(3.5)
+    request.at(3.5).memory = Outcome.CONTINUED
     assert request.timeline.fields(200) == {
         "endpoint": "chat",
         "model": "Demo",
         "status": 200,
         "seconds": 3.5,
         "first_token_seconds": 1.0,
+        "queue_seconds": 0.025,
         "dify_first_byte_seconds": 0.3,
+        "memory": "continued",
         "prompt_tokens": 10,
         "completion_tokens": 40,
     }
@@ -72,6 +74,9 @@ def test_a_whole_answer() -> None:
             "request_duration_seconds_sum chat Demo": 3.5,
             "time_to_first_token_seconds_count chat Demo": 1,
             "time_to_first_token_seconds_sum chat Demo": 1.0,
+            "queue_wait_seconds_count Demo": 1,
+            "queue_wait_seconds_sum Demo": 0.025,
+            "memory_total Demo continued": 1,
             "upstream_first_byte_seconds_count Demo": 1,
             "upstream_first_byte_seconds_sum Demo": 0.3,
             "tokens_total Demo prompt": 10,
@@ -105,12 +110,25 @@ def test_a_request_that_never_reached_dify() -> None:
 
 def test_a_dify_that_did_not_answer() -> None:
     request = Request()
-    request.at(0.1).asked()
+    request.at(60.1).asked(0.0, 1000.1, None)
     request.at(60.1).error_code = "upstream_first_byte_timeout"
     assert "dify_first_byte_seconds" not in request.timeline.fields(504)
+    assert request.timeline.fields(504)["queue_seconds"] == 0
     counted = request.counted(504)
+    assert counted["queue_wait_seconds_count Demo"] == 1
     assert "upstream_first_byte_seconds_count Demo" not in counted
     assert counted["errors_total chat upstream_first_byte_timeout"] == 1
+
+
+def test_the_last_question_counts_where_a_conversation_had_to_be_healed() -> None:
+    request = Request()
+    request.at(0.3).asked(0.1, 1000.1, None)
+    request.at(0.8).asked(0.0, 1000.3, 1000.8)
+    request.timeline.memory = Outcome.HEALED
+    counted = request.counted(200)
+    assert counted["upstream_first_byte_seconds_sum Demo"] == pytest.approx(0.5)
+    assert counted["queue_wait_seconds_count Demo"] == 1
+    assert counted["memory_total Demo healed"] == 1
 
 
 def test_a_client_that_left() -> None:
@@ -174,7 +192,7 @@ def test_an_answer_that_another_request_has_had_counts_no_tokens_twice() -> None
     request.at(0.001).received([TextDelta("all of it"), Finished(usage=Usage(10, 40, 50))])
     request.timeline.replayed = True
     assert request.counted(200) == {
-        "requests_total 200 Demo chat": 1,
-        "request_duration_seconds_count Demo chat": 1,
-        "request_duration_seconds_sum Demo chat": pytest.approx(0.001),
+        "requests_total chat Demo 200": 1,
+        "request_duration_seconds_count chat Demo": 1,
+        "request_duration_seconds_sum chat Demo": pytest.approx(0.001),
     }

@@ -51,7 +51,7 @@ def answered(clock: Clock) -> Transfer:
 
 def test_a_dify_that_does_not_answer(limits: Settings, clock: Clock) -> None:
     transfer = Transfer(clock)
-    clock.now += 65.0
+    clock.now += 60.0
     assert code(transfer, limits, clock) is None
     clock.now += 0.1
     assert code(transfer, limits, clock) == "upstream_first_byte_timeout"

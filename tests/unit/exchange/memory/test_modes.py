@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.memory.thread import Scope, Thread
+from gateway.exchange.memory.zero_width import hide, strip
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
-TURNS = st.lists(st.builds(Message, st.sampled_from(Role), st.text(max_size=20)), min_size=1, max_size=6).map(
+TEXTS = st.text(max_size=20) | st.binary(min_size=1, max_size=60).map(hide) | st.text("a \u200b\u2060\ufe00\ufe01")
+TURNS = st.lists(st.builds(Message, st.sampled_from(Role), TEXTS), min_size=1, max_size=6).map(
     lambda messages: Turn("m", tuple(messages))
 )
 
@@ -17,8 +20,12 @@ def turn(*messages: tuple[Role, str]) -> Turn:
     return Turn("m", tuple(Message(role, text) for role, text in messages))
 
 
+def recall(mode: int, asked: Turn) -> Thread:
+    return MEMORY_MODES[mode].recall(asked, Scope("app-key", "ann"))
+
+
 def test_each_mode_says_what_it_means() -> None:
-    assert sorted(MEMORY_MODES) == [0, 1]
+    assert sorted(MEMORY_MODES) == [0, 1, 2]
     assert all(memory.meaning for memory in MEMORY_MODES.values())
 
 
@@ -26,35 +33,38 @@ def test_each_mode_says_what_it_means() -> None:
 @pytest.mark.parametrize("text", ["hi", " two\n lines ", "<user>\nhi\n</user>", "\u2028\x85"])
 def test_a_single_message_is_sent_as_it_is(mode: int, text: str) -> None:
     if text.strip():
-        assert MEMORY_MODES[mode].recall(turn((Role.USER, text))) == Prompt(text)
+        assert recall(mode, turn((Role.USER, text))).prompt == Prompt(text)
 
 
 @pytest.mark.parametrize("mode", MEMORY_MODES)
 def test_system_text_goes_ahead_of_the_question(mode: int) -> None:
     asked = turn((Role.SYSTEM, "Be brief."), (Role.USER, "hi"), (Role.SYSTEM, "In French."))
-    assert MEMORY_MODES[mode].recall(asked).query == "Be brief.\n\nIn French.\n\nhi"
+    assert recall(mode, asked).prompt.query == "Be brief.\n\nIn French.\n\nhi"
 
 
 @pytest.mark.parametrize("mode", MEMORY_MODES)
 def test_system_text_alone_is_a_query(mode: int) -> None:
-    assert MEMORY_MODES[mode].recall(turn((Role.SYSTEM, "Tell a joke."))).query == "Tell a joke."
+    assert recall(mode, turn((Role.SYSTEM, "Tell a joke."))).prompt.query == "Tell a joke."
 
 
 @pytest.mark.parametrize("mode", MEMORY_MODES)
-@pytest.mark.parametrize("text", ["", " \n"])
+@pytest.mark.parametrize("text", ["", " \n", hide(b"token")])
 def test_without_any_text_there_is_no_query(mode: int, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        MEMORY_MODES[mode].recall(turn((Role.SYSTEM, ""), (Role.USER, text)))
+        recall(mode, turn((Role.SYSTEM, ""), (Role.USER, text)))
     assert caught.value.param == "messages"
 
 
 @pytest.mark.parametrize("mode", MEMORY_MODES)
 @given(TURNS)
-def test_a_query_is_never_empty(mode: int, asked: Turn) -> None:
+def test_a_query_is_never_empty_and_hides_nothing(mode: int, asked: Turn) -> None:
     try:
-        prompt = MEMORY_MODES[mode].recall(asked)
+        thread = recall(mode, asked)
     except InvalidRequest as error:
         assert error.param == "messages"  # noqa: PT017 - either outcome is fine
     else:
-        assert prompt.query.strip()
-        assert prompt.conversation_id is None
+        assert thread.prompt.query.strip()
+        assert strip(thread.prompt.query) == thread.prompt.query
+        assert thread.prompt.conversation_id is None  # nobody has signed anything
+        assert thread.last_message_id is None
+        assert thread.user == "ann"

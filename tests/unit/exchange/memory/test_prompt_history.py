@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import InvalidRequest
+from gateway.exchange.memory import zero_width
 from gateway.exchange.memory.prompt_history import PromptHistory
+from gateway.exchange.memory.thread import Outcome, Scope, Thread
 from gateway.exchange.turn import Message, Role, Turn
 
 SYSTEM, USER, ASSISTANT, TOOL = Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.TOOL
 
 
+def recall(*messages: tuple[Role, str]) -> Thread:
+    turn = Turn("m", tuple(Message(role, text) for role, text in messages))
+    return PromptHistory().recall(turn, Scope("app-key", "ann"))
+
+
 def query(*messages: tuple[Role, str]) -> str:
-    return PromptHistory().recall(Turn("m", tuple(Message(role, text) for role, text in messages))).query
+    return recall(*messages).prompt.query
 
 
 def test_the_history_is_marked_by_role_and_the_question_stands_bare_at_the_end() -> None:
@@ -45,10 +54,26 @@ def test_messages_without_text_leave_no_trace() -> None:
 
 @given(st.lists(st.builds(Message, st.sampled_from(Role), st.text(min_size=1)), min_size=1, max_size=8))
 def test_no_text_is_lost_and_the_order_stays(messages: list[Message]) -> None:
-    spoken = [message for message in messages if message.text.strip()]
+    seen = [Message(message.role, zero_width.strip(message.text)) for message in messages]
+    spoken = [message for message in seen if message.text.strip()]
     if not spoken:
         return
-    made = PromptHistory().recall(Turn("m", tuple(messages))).query
+    made = query(*((message.role, message.text) for message in messages))
     place = 0
     for message in sorted(spoken, key=lambda message: message.role is not SYSTEM):  # system text first
         place = made.index(message.text, place) + len(message.text)
+
+
+def test_the_history_is_in_the_query_and_nowhere_else() -> None:
+    thread = recall((USER, "one"), (ASSISTANT, "1"), (USER, "two"))
+    assert (thread.user, thread.outcome, thread.prompt.conversation_id) == ("ann", Outcome.FOLDED, None)
+    thread.feed("2")
+    assert thread.tail("c", "m") == ""
+
+
+def test_what_is_hidden_is_not_sent() -> None:
+    hidden = zero_width.hide(b"token")
+    asked = query((SYSTEM, f"s{hidden}"), (USER, "one"), (ASSISTANT, f"1{hidden}"), (ASSISTANT, hidden), (USER, "two"))
+    assert asked == query((SYSTEM, "s"), (USER, "one"), (ASSISTANT, "1"), (USER, "two"))
+    with pytest.raises(InvalidRequest):
+        query((USER, hidden))

@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.exchange.memory import legacy_token
-from gateway.exchange.memory.zero_width import LONGEST_BYTES, SHIELD, SYMBOLS, gap, hide, reveal, strip
+from gateway.exchange.memory.zero_width import LONGEST_BYTES, SHIELD, SYMBOLS, gap, hide, reveal, strip, visible
+from gateway.exchange.turn import Message, Role
 
 DATA = bytes(range(53))  # as long as a token with two UUIDs
 RUN = hide(DATA)
@@ -205,6 +206,20 @@ def test_runs_of_opendify_are_stripped_also_behind_a_filter() -> None:
 )
 def test_characters_with_a_meaning_stay(text: str) -> None:
     assert strip(text) == text
+
+
+@given(st.lists(st.tuples(st.sampled_from(Role), texts), max_size=4), st.binary(min_size=1, max_size=60))
+def test_messages_are_seen_without_what_is_hidden_and_else_unchanged(said: list[tuple[Role, str]], data: bytes) -> None:
+    messages = [Message(role, f"{text} {hide(data)}") for role, text in said]
+    assert visible(messages) == tuple(Message(role, strip(text) + " ") for role, text in said)
+
+
+def test_messages_are_read_once_and_left_as_they_are() -> None:
+    message = Message(Role.ASSISTANT, f"Hello {RUN}")
+    seen = visible(iter([message, Message(Role.USER, "hi")]))
+    assert seen == (Message(Role.ASSISTANT, "Hello "), Message(Role.USER, "hi"))
+    assert reveal(message.text) == [DATA]
+    assert visible([]) == ()
 
 
 # The gap before a run ----------------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""VALID_API_KEYS: the text an operator writes → ClientKeys.
+
+`sk-abc` or, with options of that client, `sk-abc?smooth=on&memory=0`. No key is ever shown: problems name it by its
+place in the list.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from gateway.exchange.smoothing import Smoothing
+from gateway.key_options import memory_option, parse_options, smooth_option
+
+_KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
+
+_OPTIONS = {"memory": ("memory_mode", memory_option), "smooth": ("smoothing", smooth_option)}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """Who calls, and what the operator said about that client."""
+
+    key: str = field(repr=False)  # empty: nobody in particular
+    memory_mode: int | None = None  # None: the app's
+    smoothing: Smoothing | None = None
+
+
+def parse_client_keys(written: str) -> tuple[ClientKey, ...]:
+    """Read the comma-separated list. Raises ValueError with a line for the operator."""
+    found = []
+    items = [item for item in (part.strip() for part in written.split(",")) if item]
+    for number, item in enumerate(items, start=1):
+        key, _, options = item.partition("?")
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"key {number} has a character that no HTTP client can send")
+        try:
+            found.append(ClientKey(key=key, **parse_options(options, _OPTIONS)))
+        except ValueError as error:
+            raise ValueError(f"key {number} {error}") from None
+    return tuple(found)

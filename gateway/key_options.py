@@ -1,0 +1,41 @@
+"""What may stand behind a key's `?`, in the form of a query string."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.smoothing import Smoothing
+
+Options = Mapping[str, tuple[str, Callable[[str], Any]]]  # what is written → the field it fills, and its type
+
+
+def parse_options(written: str, known: Options) -> dict[str, Any]:
+    """The options as fields. Raises ValueError, which repeats no value: where a comma was forgotten, it holds a key."""
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(written, keep_blank_values=True):
+        try:
+            field, parse = known[name]
+        except KeyError:
+            raise ValueError(f"has an unknown option; there are {', '.join(known)}") from None
+        if field in options:
+            raise ValueError(f"has {name} twice")
+        options[field] = parse(value)
+    return options
+
+
+def memory_option(value: str) -> int:
+    """A row of MEMORY_MODES."""
+    if value not in map(str, MEMORY_MODES):
+        raise ValueError(f"memory is not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
+    return int(value)
+
+
+def smooth_option(value: str) -> Smoothing:
+    """off, on or auto."""
+    try:
+        return Smoothing(value)
+    except ValueError:
+        raise ValueError(f"smooth is not one of {', '.join(Smoothing)}") from None

@@ -1,0 +1,40 @@
+"""What one request may choose for itself, over its client's key, its app and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gateway.client_keys import ClientKey
+from gateway.dify_api.app import AppKey
+from gateway.errors import InvalidRequest
+from gateway.exchange.smoothing import Smoothing
+from gateway.settings import Settings
+
+_MEMORY_HEADER, _SMOOTH_HEADER = "X-Conversation-Memory", "X-Smooth-Streaming"
+_MEMORY_WORDS = {"none": 0, "history": 1, "hidden": 2}
+
+
+def memory_mode(headers: Mapping[str, str], client: ClientKey, app: AppKey, settings: Settings) -> int:
+    """The row of MEMORY_MODES for this request. Raises InvalidRequest for an unknown word in the header."""
+    if (word := headers.get(_MEMORY_HEADER)) is not None:
+        if (mode := _MEMORY_WORDS.get(word.strip().lower())) is None:
+            raise _unknown(_MEMORY_HEADER, word, _MEMORY_WORDS)
+        return mode
+    if client.memory_mode is not None:
+        return client.memory_mode
+    return settings.conversation_memory_mode if app.memory_mode is None else app.memory_mode
+
+
+def smoothing(headers: Mapping[str, str], client: ClientKey, app: AppKey, settings: Settings) -> Smoothing:
+    """Whether this request's answer is to be paced. Raises InvalidRequest for an unknown word in the header."""
+    if (word := headers.get(_SMOOTH_HEADER)) is not None:
+        try:
+            return Smoothing(word.strip().lower())
+        except ValueError:
+            raise _unknown(_SMOOTH_HEADER, word, Smoothing) from None
+    return client.smoothing or app.smoothing or settings.smooth_streaming
+
+
+def _unknown(header: str, word: str, known: Iterable[str]) -> InvalidRequest:
+    words = ", ".join(known)
+    return InvalidRequest(f"Invalid value for the header {header}: {word[:50]!r}; there are {words}.", param=header)

@@ -1,0 +1,150 @@
+"""A client that reads slowly, or not at all, slows Dify down and costs the gateway next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.edge_tools import body_of, port_of, request_bytes, resident_bytes
+from tests.integration.raw_dify import END, HEAD, LAST_CHUNK, MODEL, Exchange, RawDify, chunk, message
+from tests.integration.test_process import Process, gateway_process
+
+MIB = 1 << 20
+EVENTS = 100_000
+LETTERS = 440  # of each event: 44 MB of text in all
+STUCK = 400
+
+
+class Source:
+    """A long answer, made while it is taken."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self.sent = 0
+
+    async def __call__(self, exchange: Exchange) -> None:
+        events = 100 if exchange.body["query"].endswith("short") else EVENTS
+        await exchange.send(HEAD)
+        for number in range(events):
+            text = f"{number:09d} äb€ ".ljust(LETTERS, "x")
+            self.digest.update(text.encode())
+            await exchange.send(chunk(message(text)))
+            self.sent += LETTERS
+        await exchange.send(chunk(END) + LAST_CHUNK)
+
+
+@pytest.fixture
+async def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+async def dify(source: Source) -> AsyncIterator[RawDify]:
+    async with RawDify(source) as dify:
+        yield dify
+
+
+@pytest.fixture
+async def process(dify: RawDify, tmp_path: Path) -> AsyncIterator[Process]:
+    async with gateway_process(tmp_path, **dify.environ()) as process:
+        yield process
+
+
+async def connect(port: int) -> socket.socket:
+    """A client whose own buffer is small."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    return client
+
+
+class TextDigest:
+    """Reads an event stream piece by piece and keeps only the digest of its text; chunk heads are lines it skips."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self.done = False
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line == b"data: [DONE]":
+                self.done = True
+            elif line.startswith(b"data: "):
+                for choice in json.loads(line[6:])["choices"]:
+                    self.digest.update(choice["delta"]["content"].encode())
+
+
+async def test_a_slow_client_holds_dify_back_and_loses_nothing(source: Source, dify: RawDify, process: Process) -> None:
+    pid, base_url = process.process.pid, await process.base_url()
+    async with httpx.AsyncClient(base_url=base_url, trust_env=False) as http:
+        for _ in range(5):  # warm up
+            await http.post("/v1/chat/completions", json=body_of(MODEL, "short"))
+    source.digest, source.sent = hashlib.sha256(), 0
+    loop = asyncio.get_running_loop()
+    client = await connect(port_of(base_url))
+    text = TextDigest()
+    await loop.sock_sendall(client, request_bytes(MODEL, "long"))
+    before = resident_bytes(pid)
+    taken, held, grown = b"", [], []
+    for _ in range(12):
+        taken += await loop.sock_recv(client, 512)
+        await asyncio.sleep(0.5)
+        held.append(source.sent)
+        grown.append(resident_bytes(pid) - before)
+    assert max(grown) < 2 * MIB, [size / MIB for size in grown]
+    assert held[-1] - held[5] < MIB / 2, held  # nothing moves but what the client takes
+    assert held[-1] < EVENTS * LETTERS / 2  # the rest has not been made yet: all there is stands in kernel buffers
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
+    text.feed(taken)
+    while not text.done:
+        data = await loop.sock_recv(client, MIB)
+        assert data
+        text.feed(data)
+    client.close()
+    assert source.sent == EVENTS * LETTERS
+    assert text.digest.digest() == source.digest.digest()
+
+
+async def test_four_hundred_stuck_clients_cost_little(dify: RawDify, process: Process) -> None:
+    batch = chunk(message("w" * 4000) * 4)
+
+    async def firehose(exchange: Exchange) -> None:
+        exchange.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+        await exchange.send(HEAD)
+        while not exchange.writer.is_closing():
+            await exchange.send(batch)
+
+    pid, base_url = process.process.pid, await process.base_url()
+    async with httpx.AsyncClient(base_url=base_url, trust_env=False) as http:
+        for _ in range(5):  # warm up
+            await http.post("/v1/chat/completions", json=body_of(MODEL, "short"))
+    dify.script = firehose
+    before = resident_bytes(pid)
+    loop = asyncio.get_running_loop()
+    clients = [await connect(port_of(base_url)) for _ in range(STUCK)]
+    for client in clients:
+        await loop.sock_sendall(client, request_bytes(MODEL, "long"))
+    began, history = time.monotonic(), [0]
+    # A plateau: for two seconds less than a hundredth more has been taken from Dify.
+    while len(history) < 5 or history[-1] > 1.01 * history[-5]:
+        await asyncio.sleep(0.5)
+        history.append(sum(exchange.sent for exchange in dify.exchanges))
+        assert time.monotonic() - began < 50
+    each = (resident_bytes(pid) - before) / STUCK
+    print(
+        f"{each / 1024:.0f} KiB each after {time.monotonic() - began:.0f} s; {history[-1] / STUCK / MIB:.1f} MiB taken"
+    )
+    assert each < 120_000
+    for client in clients:
+        client.close()

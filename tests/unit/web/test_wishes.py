@@ -1,0 +1,57 @@
+"""A request's header wins over its client's key, that over the app, that over the settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.client_keys import ClientKey
+from gateway.dify_api.app import AppKey
+from gateway.errors import InvalidRequest
+from gateway.exchange.smoothing import Smoothing
+from gateway.settings import load_settings
+from gateway.web.wishes import memory_mode, smoothing
+
+SETTINGS = load_settings({"CONVERSATION_MEMORY_MODE": "2", "SMOOTH_STREAMING": "auto"})
+
+
+@pytest.mark.parametrize(
+    ("header", "client", "app", "mode"),
+    [
+        (None, None, None, 2),
+        (None, None, 0, 0),
+        (None, 1, 0, 1),
+        ("hidden", 1, 0, 2),
+        (" None ", 1, 2, 0),
+        ("history", None, None, 1),
+        (None, 0, 2, 0),
+    ],
+)
+def test_memory(header: str | None, client: int | None, app: int | None, mode: int) -> None:
+    headers = {} if header is None else {"X-Conversation-Memory": header}
+    key = AppKey("app-x", "http://dify/v1", memory_mode=app)
+    assert memory_mode(headers, ClientKey("sk", memory_mode=client), key, SETTINGS) == mode
+
+
+@pytest.mark.parametrize(
+    ("header", "client", "app", "wanted"),
+    [
+        (None, None, None, Smoothing.AUTO),
+        (None, None, Smoothing.OFF, Smoothing.OFF),
+        (None, Smoothing.ON, Smoothing.OFF, Smoothing.ON),
+        ("off", Smoothing.ON, Smoothing.ON, Smoothing.OFF),
+    ],
+)
+def test_smoothing(header: str | None, client: Smoothing | None, app: Smoothing | None, wanted: Smoothing) -> None:
+    headers = {} if header is None else {"X-Smooth-Streaming": header}
+    key = AppKey("app-x", "http://dify/v1", smoothing=app)
+    assert smoothing(headers, ClientKey("sk", smoothing=client), key, SETTINGS) is wanted
+
+
+def test_an_unknown_word_is_an_error_of_the_header() -> None:
+    key = AppKey("app-x", "http://dify/v1")
+    with pytest.raises(InvalidRequest) as caught:
+        memory_mode({"X-Conversation-Memory": "forever"}, ClientKey(""), key, SETTINGS)
+    assert caught.value.param == "X-Conversation-Memory"
+    with pytest.raises(InvalidRequest) as caught:
+        smoothing({"X-Smooth-Streaming": "very"}, ClientKey(""), key, SETTINGS)
+    assert caught.value.param == "X-Smooth-Streaming"
