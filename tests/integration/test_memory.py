@@ -15,6 +15,15 @@ from gateway.exchange.memory import legacy_token, zero_width
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
 from tests.simulator.server import Simulator
 
+
+@pytest.fixture
+def start_gateway(start_gateway: StartGateway) -> StartGateway:
+    async def start(simulator: Simulator | None = None, **environ: str) -> Gateway:
+        return await start_gateway(simulator, **{"CONVERSATION_MEMORY_MODE": "2", **environ})
+
+    return start
+
+
 Messages = list[dict[str, str]]
 
 

@@ -89,7 +89,7 @@ def test_a_bad_configuration_is_told_at_once_and_exits_78(
         "The configuration cannot be used:",
         "  SERVER_PORT='http': not a whole number",
         "  LOG_LEVEL='loud': not one of debug, info, warning, error",
-        "  DIFY_API_KEYS, key 1: has an unknown option; there are mode, query, output, memory",
+        "  DIFY_API_KEYS, key 1: has an unknown option; there are mode, query, output, memory, smooth",
     ]
 
 

@@ -25,8 +25,8 @@ def recall(mode: int, asked: Turn) -> Thread:
 
 
 def test_each_mode_says_what_it_means() -> None:
-    assert sorted(MEMORY_MODES) == [0, 1, 2]
-    assert all(memory.meaning for memory in MEMORY_MODES.values())
+    names = {mode: memory.meaning.partition(": ")[0] for mode, memory in MEMORY_MODES.items()}
+    assert names == {0: "stateless", 1: "prompt_history", 2: "hidden_id"}
 
 
 @pytest.mark.parametrize("mode", MEMORY_MODES)
@@ -53,6 +53,8 @@ def test_without_any_text_there_is_no_query(mode: int, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         recall(mode, turn((Role.SYSTEM, ""), (Role.USER, text)))
     assert caught.value.param == "messages"
+    with pytest.raises(InvalidRequest):
+        recall(mode, turn((Role.USER, text)))
 
 
 @pytest.mark.parametrize("mode", MEMORY_MODES)
