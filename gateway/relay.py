@@ -51,7 +51,7 @@ class LiveAnswer:
         self._services = services
         self._timeline = timeline
         self._decoder = SSEDecoder()
-        self._reader = AnswerReader(app.mode, app.key.output_variable)
+        self._reader = AnswerReader(app.mode, app.key.output_variable, app.key.host)
         self._asking: asyncio.Task[None]  # from __aenter__ on
         self._sent = False  # Dify may have the question
         self._transfer: Transfer | None = None  # once Dify answers with a stream

@@ -31,8 +31,8 @@ class AnswerReader:
     one the reader is `settling`: wait a moment for the other, then call `receive_eof`.
     """
 
-    def __init__(self, mode: AppMode, output_variable: str | None = None) -> None:
-        self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None)
+    def __init__(self, mode: AppMode, output_variable: str | None = None, host: str = "") -> None:
+        self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None, host)
         self.events_seen = 0  # the measure of progress: whatever Dify sent but pings
         self.unknown_events = 0
 
@@ -116,7 +116,12 @@ def _read_agent_message(run: Run, event: Event) -> list[AnswerEvent]:
 
 def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
     # 1.7.2 to 1.12 give this name to the text of a turn with a file; an event without `answer` is a generated file.
-    return _read_message(run, event) if "answer" in event else []
+    if "answer" in event:
+        return _read_message(run, event)
+    url = event.get("url")
+    if not isinstance(url, str) or not url or event.get("belongs_to") == "user":
+        return []
+    return run.add_file(url, event.get("type") == "image")
 
 
 def _read_message_replace(run: Run, event: Event) -> list[AnswerEvent]:

@@ -19,8 +19,9 @@ _LIMIT_REACHED = frozenset({"length", "max_tokens"})
 class Run:
     """The state of one stream; the rows of READERS call it, and their returns are the answer's events."""
 
-    def __init__(self, mode: AppMode, output_variable: str | None) -> None:
+    def __init__(self, mode: AppMode, output_variable: str | None, host: str = "") -> None:
         self.mode = mode
+        self.host = host  # of the Dify: scheme, name and port
         self.output_variable = output_variable
         self.task_id: str | None = None
         self.conversation_id: str | None = None
@@ -56,6 +57,15 @@ class Run:
             return []
         text = self.text.add(text)
         return [TextDelta(text)] if text else []
+
+    def add_file(self, url: str, is_image: bool) -> list[AnswerEvent]:
+        """Show a file that the app has made as a link; Dify's own text does not speak of it."""
+        gap = "\n\n" if self.text.length else ""
+        link = f"![image]({self._absolute(url)})" if is_image else f"[file]({self._absolute(url)})"
+        return [TextDelta(f"{gap}{link}\n\n")]
+
+    def _absolute(self, url: str) -> str:
+        return self.host + url if url.startswith("/") else url  # a Dify without a public address signs relative ones
 
     def replace_text(self, text: Any, moderated: bool) -> list[AnswerEvent]:
         """Take a text that stands for all before it; 0.15 sends it on every turn of a moderated app, mostly equal."""

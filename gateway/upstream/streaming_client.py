@@ -23,7 +23,7 @@ from gateway.upstream.transfer import Transfer
 # Options of libcurl that pycurl does not name.
 _SUPPRESS_CONNECT_HEADERS = 265
 _UPLOAD_BUFFERSIZE = 280
-_UPLOAD_BUFFER_BYTES = 16 * 1024  # libcurl keeps it until the answer's end; with its 64 KiB a stream costs twice as much
+_UPLOAD_BUFFER_BYTES = 16 * 1024  # kept until the answer ends; with libcurl's own 64 KiB a stream costs twice as much
 # When all kept connections die at once, libcurl tries five of them before it gives up; and Dify's workers, which have
 # ten places each, count idle ones.
 _KEPT_CONNECTIONS = 4

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from gateway import peers
+from gateway.exchange.answer import AnswerStamp, Finished, TextDelta
 from tests.integration.conftest import Gateway, StartGateway
 from tests.integration.test_idempotency import (
     LONG,
@@ -139,6 +141,15 @@ async def test_the_text_arrives_while_it_is_made(nodes: list[Gateway], simulator
         await read_until(first, "[DONE]")
 
 
+async def test_a_dify_that_is_silent_for_long_is_no_dead_gateway(
+    nodes: list[Gateway], simulator: Simulator, short_lease: None
+) -> None:
+    text = "[[first=3 n=5]]"
+    first, second = await asyncio.gather(ask(nodes[0], "k1", text), ask(nodes[1], "k1", text))
+    assert id_and_text(first) == id_and_text(second)
+    assert len(simulator.runs) == 1
+
+
 async def test_a_crowd_at_both_gateways_is_one_run(nodes: list[Gateway], simulator: Simulator) -> None:
     answers = await asyncio.gather(*(ask(nodes[n % 2], "k1", "[[n=20 delay=0.01]]") for n in range(20)))
     assert len({id_and_text(answer) for answer in answers}) == 1
@@ -178,7 +189,9 @@ async def test_a_very_long_answer_is_refused_everywhere(
     nodes = [await start_gateway(simulator, REDIS_URL=redis.url, IDEMPOTENCY_BYTES=str(1 << 20)) for _ in range(2)]
     text = "[[n=1500 delay=0.001]]"
     assert (await ask(nodes[0], "k1", text)).status_code == 200
-    assert error_of(await ask(nodes[1], "k1", text)) == (409, "idempotency_conflict", "false")
+    for stream in (False, True):  # also a stream is refused before its first word
+        refused = await ask(nodes[1], "k1", text, stream=stream)
+        assert error_of(refused) == (409, "idempotency_conflict", "false")
     assert len(simulator.runs) == 1
 
 
@@ -303,6 +316,50 @@ async def test_a_slow_redis_costs_a_moment_and_is_caught_up_with(
     assert id_and_text(second) == id_and_text(await ask(nodes[0], "k1", "[[n=100 delay=0.02]]"))
     assert id_and_text(second)[2].split()[:100] == [f"w{n}" for n in range(1, 101)]
     assert len(simulator.runs) == 2
+
+
+async def test_a_redis_that_is_gone_is_not_pestered(
+    nodes: list[Gateway], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    call = peers.Peers.call
+
+    async def counting(self: peers.Peers, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await call(self, *arguments)
+
+    redis.stop()
+    monkeypatch.setattr(peers.Peers, "call", counting)
+    assert (await ask(nodes[0], "k1")).status_code == 200
+    await asyncio.sleep(1)
+    assert 2 <= calls < 8
+
+
+async def test_the_lease_is_held_until_the_end_is_told(redis: RedisServer) -> None:
+    """Between an entry that is sent once more and the end, a follower must not take this gateway for dead."""
+    stamp = AnswerStamp("chatcmpl-1", 7)
+    link = peers.Peers(redis.url)
+    publication = await link.claim(peers.Claim("name", "question", stamp), 60)
+    assert isinstance(publication, peers.Publication)
+    publication.add([TextDelta("w1")])
+    redis.send(signal.SIGSTOP)
+    with pytest.raises(peers.Silence):
+        await publication._send()
+    redis.send(signal.SIGCONT)
+    publication.add([TextDelta("w2"), Finished()])
+    publication.end(kept=True)
+    follower = await link.claim(peers.Claim("name", "question", AnswerStamp("chatcmpl-2", 8)), 60)
+    assert isinstance(follower, peers.Follower)
+    assert not await publication._send()
+    await follower._look()
+    assert follower.alive
+    assert await publication._send()
+    await follower._look()
+    assert not follower.alive
+    assert await follower.next_batch() == [TextDelta("w1"), TextDelta("w2"), Finished()]
+    assert await follower.next_batch() == []
+    await link.close()
 
 
 async def test_a_redis_that_stops_in_the_middle_disturbs_only_who_follows(

@@ -155,10 +155,27 @@ def test_halves_of_a_character_are_joined() -> None:
     assert [item.text for item in answer[:-1] if isinstance(item, TextDelta)] == ["a", "😀b", "\ufffd"]
 
 
-def test_a_message_file_is_text_only_with_an_answer() -> None:
-    generated = event("message_file", id="f", type="image", belongs_to="assistant", url="http://x/f.png")
+def test_a_message_file_with_an_answer_is_text() -> None:
     labelled = event("message_file", id="m", answer="seen")
-    assert text_of(read(AppMode.CHAT, generated, labelled, MESSAGE_END)) == "seen"
+    assert text_of(read(AppMode.CHAT, labelled, MESSAGE_END)) == "seen"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ({"type": "image", "belongs_to": "assistant", "url": "http://x/f.png"}, "w1\n\n![image](http://x/f.png)\n\nw2"),
+        ({"type": "document", "url": "/files/f.pdf?sign=1"}, "w1\n\n[file](http://dify/files/f.pdf?sign=1)\n\nw2"),
+        ({"type": "image", "belongs_to": "user", "url": "http://x/f.png"}, "w1w2"),
+        ({"type": "image", "url": ""}, "w1w2"),
+        ({"type": "image", "url": 5}, "w1w2"),
+    ],
+)
+def test_a_file_that_the_app_made_is_a_link(file: dict[str, Any], text: str) -> None:
+    reader = AnswerReader(AppMode.AGENT_CHAT, host="http://dify")
+    frames = [event("agent_message", answer="w1"), event("message_file", id="f", **file)]
+    frames += [event("agent_message", answer="w2"), MESSAGE_END]
+    events = [one for frame in frames for one in reader.receive_data(json.dumps(frame).encode())]
+    assert text_of(events) == text
 
 
 @pytest.mark.parametrize("mode", [AppMode.AGENT, AppMode.AGENT_CHAT, AppMode.CHAT])

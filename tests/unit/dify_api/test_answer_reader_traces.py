@@ -104,6 +104,11 @@ def test_a_stream_that_breaks_off_before_its_end_is_truncated(version: str) -> N
 
 # --- what the instructive ones say ------------------------------------------------------------------------------------
 
+QR_CODE = (
+    "![image](http://127.0.0.1:15001/files/tools/ecb5cc93-bace-47de-ae04-378c2c670c34.png"
+    "?timestamp=1795329962&nonce=300ac598371e080a020a4584377aae97"
+    "&sign=-_uVS-DxY9-pEI8NbqkKodBhhs_G3ch5e9GyIgxxcNw=)\n\n"
+)
 W3 = "w1 w2 w3 "
 SEEN = "I see: [system:You are a test bot.\n] "
 SPEECH = "This is one. Here is two! And three? Now four. Then five. Last six."
@@ -128,7 +133,7 @@ FINISHED: dict[str, tuple[str, str, tuple[int, int, int] | None, str | None]] = 
     "1.12.1/agent_stream_tool": (W3, "stop", (38, 4, 42), None),
     "0.15.3/agent_stream_tool_pretext": ("Let me look that up." + W3, "stop", (40, 6, 46), None),
     "1.12.1/agent_stream_tool_pretext": ("Let me look that up." + W3, "stop", (45, 6, 51), None),
-    "0.15.3/agent_stream_qrcode_file": (W3, "stop", (60, 4, 64), None),
+    "0.15.3/agent_stream_qrcode_file": (QR_CODE + W3, "stop", (60, 4, 64), None),
     "0.15.3/agent_react_stream": (
         'Thought: done Action: {"action":"Final Answer","action input":"forty-two"} ',
         "stop",
