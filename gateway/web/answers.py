@@ -168,6 +168,7 @@ class AnswerHandler(ApiHandler):
 
     def on_connection_close(self) -> None:
         """The client has closed its side: nobody reads the answer any more."""
+        super().on_connection_close()  # ends the wait for a body that will not come
         self.timeline.client_left = True
         if self.answer is not None:
             self.answer.abandon()

@@ -67,7 +67,7 @@ class PacedAnswer:
     async def _take(self) -> Batch:
         reading, self._reading = self._reading, None
         try:
-            batch = reading.result() if reading is not None else await self._answer.next_batch()
+            batch = await (reading or self._answer.next_batch())  # the read may outlast the text that waited
         except GatewayError as error:
             batch = [Failed(error)]  # behind the text that waits
             self._over = True

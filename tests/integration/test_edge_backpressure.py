@@ -19,9 +19,9 @@ from tests.integration.raw_dify import END, HEAD, LAST_CHUNK, MODEL, Exchange, R
 from tests.integration.test_process import Process, gateway_process
 
 MIB = 1 << 20
-EVENTS = 100_000
-LETTERS = 440  # of each event: 44 MB of text in all
-STUCK = int(os.environ.get("EDGE_STUCK_CLIENTS", "100"))
+EVENTS = 70_000
+LETTERS = 440  # of each event: 31 MB of text in all
+STUCK = int(os.environ.get("EDGE_STUCK_CLIENTS", "60"))
 
 
 class Source:
@@ -105,7 +105,7 @@ async def test_a_slow_client_holds_dify_back_and_loses_nothing(source: Source, d
         grown.append(resident_bytes(pid) - before)
     assert max(grown) < 2 * MIB, [size / MIB for size in grown]
     assert held[-1] - held[5] < MIB / 2, held  # nothing moves but what the client takes
-    assert held[-1] < EVENTS * LETTERS / 2  # the rest has not been made yet: all there is stands in kernel buffers
+    assert held[-1] < EVENTS * LETTERS * 0.6  # the rest has not been made yet: all there is stands in kernel buffers
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
     text.feed(taken)
     while not text.done:

@@ -71,6 +71,18 @@ async def test_the_commit_to_a_client_that_has_left_does_not_lose_the_run(
     assert (gateway.services.dify.open_streams, gateway.services.dify.load()) == (0, {})
 
 
+async def test_a_client_that_leaves_within_its_request_leaves_no_task_behind(gateway: Gateway) -> None:
+    before = len(asyncio.all_tasks())
+    for number in range(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_bytes(MODEL)[:-9])
+        await writer.drain()
+        await until(lambda: gateway.server.open_connections >= 1)
+        reset(writer) if number % 2 else writer.close()
+    await until(lambda: gateway.server.open_connections == 0)
+    await until(lambda: len(asyncio.all_tasks()) <= before)
+
+
 async def leave_in_the_middle(gateway: Gateway, model: str, text: str = "Hello", seen: bytes = b"w ") -> None:
     reader, writer = await send_request(gateway.port, model, text)
     await reader.readuntil(seen)

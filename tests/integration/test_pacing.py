@@ -44,6 +44,14 @@ async def test_a_burst_is_cut_for_readers_only(gateway: Gateway) -> None:
     assert took < 2  # 0.25 on a quiet machine
 
 
+async def test_text_comes_after_a_silence_longer_than_the_pacing(gateway: Gateway) -> None:
+    bursts = "[[n=90 delay=0.015 glue=30]]"  # 0.45 s apart
+    plain, _ = await deltas(gateway, bursts, {})
+    paced, _ = await deltas(gateway, bursts, BROWSER)
+    assert "".join(paced) == "".join(plain)
+    assert "w90" in "".join(paced)
+
+
 async def test_an_even_stream_passes_untouched(gateway: Gateway) -> None:
     plain, _ = await deltas(gateway, "[[n=20 delay=0.03]]", {})
     paced, _ = await deltas(gateway, "[[n=20 delay=0.03]]", BROWSER)

@@ -23,6 +23,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from gateway import peers
+from gateway.errors import UpstreamTruncated
 from gateway.exchange.answer import AnswerStamp, Finished, TextDelta
 from tests.integration.conftest import Gateway, StartGateway
 from tests.integration.test_idempotency import (
@@ -309,6 +310,8 @@ async def test_a_slow_redis_costs_a_moment_and_is_caught_up_with(
             assert asyncio.get_running_loop().time() - began < 1.0
             await read_until(first, "w20")
             redis.send(signal.SIGCONT)
+            with Redis.from_url(redis.url, decode_responses=True) as client:
+                await until(lambda: len(client.keys("*:events")) == 2)
             second = await ask(nodes[1], "k1", "[[n=100 delay=0.02]]")
             await read_until(first, "[DONE]")
     finally:
@@ -359,6 +362,22 @@ async def test_the_lease_is_held_until_the_end_is_told(redis: RedisServer) -> No
     assert not follower.alive
     assert await follower.next_batch() == [TextDelta("w1"), TextDelta("w2"), Finished()]
     assert await follower.next_batch() == []
+    await link.close()
+
+
+async def test_a_text_with_a_hole_is_never_shown(redis: RedisServer) -> None:
+    link = peers.Peers(redis.url)
+    publication = await link.claim(peers.Claim("name", "question", AnswerStamp("chatcmpl-1", 7)), 60)
+    assert isinstance(publication, peers.Publication)
+    for word in ("w1", "w2", "w3"):
+        publication.add([TextDelta(word)])
+        await publication._send()
+    with Redis.from_url(redis.url) as client:
+        assert client.xdel("opendify:name:chatcmpl-1:events", "2-1") == 1
+    follower = await link.claim(peers.Claim("name", "question", AnswerStamp("chatcmpl-2", 8)), 60)
+    assert isinstance(follower, peers.Follower)
+    with pytest.raises(UpstreamTruncated):
+        await follower.next_batch()
     await link.close()
 
 
