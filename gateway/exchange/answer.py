@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 from gateway.errors import GatewayError
 
@@ -79,6 +80,20 @@ class AnswerStamp:
 
     id: str  # as the client sees it: chatcmpl-…
     created: int  # Unix seconds
+
+
+def coalesced(events: list[AnswerEvent]) -> list[AnswerEvent]:
+    """The same answer with texts that stand side by side made one: what waits together is sent together."""
+    if len(events) < 2:
+        return events
+    made: list[AnswerEvent] = []
+    for event, texts in groupby(events, key=lambda event: None if isinstance(event, TextDelta) else event):
+        pieces = list(texts)
+        if event is None and len(pieces) > 1:
+            made.append(TextDelta("".join(piece.text for piece in pieces if isinstance(piece, TextDelta))))
+        else:
+            made += pieces
+    return made
 
 
 AnswerEvent = Started | TextDelta | ReasoningDelta | Finished | Failed

@@ -11,7 +11,7 @@ from tornado.web import stream_request_body
 
 from gateway.dify_api.app import App
 from gateway.errors import BodyTooLarge, GatewayError
-from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished, ReasoningDelta, TextDelta
+from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished, ReasoningDelta, TextDelta, coalesced
 from gateway.exchange.end_user import end_user
 from gateway.exchange.turn import Turn
 from gateway.idempotency.desk import AnswerDesk
@@ -127,12 +127,12 @@ class AnswerHandler(ApiHandler):
             if pacer is not None:
                 paced = PacedAnswer(answer, pacer, self.services.clock, received)
                 batch = paced.first(batch)
-            await writer.start(renderer.begin() + renderer.render(batch))
+            await writer.start(renderer.begin() + renderer.render(coalesced(batch)))
             self._note_failure(batch)
             while batch := await (paced or answer).next_batch():
                 if paced is None:
                     received(batch)
-                if frames := renderer.render(batch):
+                if frames := renderer.render(coalesced(batch)):
                     await writer.send(frames)
                 self._note_failure(batch)
         except GatewayError as error:
