@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
 from tests.integration.edge_tools import metric, send_request, text_of, until
-from tests.integration.raw_dify import HEAD, MODEL, Exchange, RawDify, chunk, event, say
+from tests.integration.raw_dify import HEAD, LAST_CHUNK, MODEL, Exchange, RawDify, chunk, event, say
 from tests.simulator.server import Simulator
 
 FLOWS = ["Demo Workflow", "Demo Chatflow"]
@@ -113,6 +113,28 @@ async def test_a_client_that_leaves_a_run_that_was_taken_up_stops_it(
     writer.close()
     await until(lambda: simulator.runs[0].state == "stopped")
     await until(lambda: gateway.services.dify.open_streams == 0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_was_said_meanwhile_is_not_lost(start_gateway: StartGateway, stream: bool) -> None:
+    """Dify tells a follower only what comes from then on; the end tells the whole."""
+    follow = say(
+        HEAD,
+        chunk(event("text_chunk", data={"text": "three "})),
+        chunk(event("workflow_finished", data={"status": "succeeded", "outputs": {"text": "one two three four"}})),
+        LAST_CHUNK,
+    )
+    async with RawDify(mode="workflow", follow=follow) as dify:
+        started = event("workflow_started", workflow_run_id="r")
+        dify.script = say(HEAD, chunk(started), chunk(event("text_chunk", data={"text": "one "})))
+        gateway = await start_gateway(**dify.environ())
+        if stream:
+            _, events = await gateway.stream(MODEL)
+            assert events[-1] == "[DONE]"
+            assert text_of(events) == "one two three four"
+        else:
+            document = (await gateway.chat(MODEL)).json()
+            assert document["choices"][0]["message"]["content"] == "one two three four"
 
 
 async def test_a_client_that_leaves_while_a_run_is_taken_up_stops_it(start_gateway: StartGateway) -> None:
