@@ -113,7 +113,7 @@ async def test_requests_of_clients_that_left_are_counted_as_such(gateway: Gatewa
 
 async def test_a_client_that_takes_nothing_is_dropped(start_gateway: StartGateway, simulator: Simulator) -> None:
     gateway = await start_gateway(simulator, CLIENT_WRITE_TIMEOUT="0.3")
-    _, writer = await ask(gateway, "Demo Chatbot", "[[tiny=60000]]")
+    _, writer = await ask(gateway, "Demo Chatbot", "[[big=8000000 stall=1]]")
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     await until(lambda: stops(simulator), 10)
