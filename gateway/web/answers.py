@@ -70,6 +70,7 @@ class AnswerHandler(ApiHandler):
         app = self.services.registry.find(turn.model)
         self.timeline.model = app.model_id
         stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
+        pacer = self._pacer(app)  # an unknown wish is refused before Dify is asked
         self.answer = self._ask(turn, app, stamp)
         self.request.body = b""
         try:
@@ -78,7 +79,7 @@ class AnswerHandler(ApiHandler):
                     stamp = answer.stamp
                 if turn.stream:
                     renderer = self.endpoint.stream_renderer(turn, stamp.id, stamp.created)
-                    await self._stream(answer, renderer, self._pacer(app))
+                    await self._stream(answer, renderer, pacer)
                 else:
                     events = await self._collect(answer)
                     self.write_json(self.endpoint.document(turn, stamp.id, stamp.created, events))

@@ -89,10 +89,11 @@ async def test_a_failure_comes_behind_the_text_that_waits(gateway: Gateway) -> N
     assert "w3" in "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
 
 
-async def test_an_unknown_wish_is_an_error(gateway: Gateway) -> None:
+async def test_an_unknown_wish_is_an_error(gateway: Gateway, simulator: Simulator) -> None:
     response = await gateway.http.post(
         "/v1/chat/completions",
         json={"model": "Demo Chatbot", "stream": True, "messages": [{"role": "user", "content": "Hi"}]},
         headers={"X-Smooth-Streaming": "please"},
     )
     assert (response.status_code, response.json()["error"]["param"]) == (400, "X-Smooth-Streaming")
+    assert simulator.runs == []
