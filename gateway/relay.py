@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import replace
 from types import TracebackType
 
 from gateway.dify_api import calls
-from gateway.dify_api.answer_reader import AnswerReader
 from gateway.dify_api.app import App
-from gateway.dify_api.calls import DifyCall
 from gateway.dify_api.inputs import fill_inputs
 from gateway.dify_api.messages import is_last_message
-from gateway.errors import ConversationNotFound, GatewayError, UpstreamProtocolError, UpstreamTruncated
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, Started, TextDelta
+from gateway.dify_run import DifyRun
+from gateway.errors import ConversationNotFound, GatewayError
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, TextDelta
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
+from gateway.exchange.stages import answer_stages
 from gateway.exchange.turn import JSONValue, Turn
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.services import Services
-from gateway.sse import SSEDecoder
-from gateway.upstream.transfer import Transfer
-
-log = logging.getLogger(__name__)
-
-_TWIN_GRACE_SECONDS = 1.5  # a chatflow has two terminal events; the second one follows at once or never
-_LAST_EVENTS_SECONDS = 10.0  # a stopped run ends within 2 s, one that ignores the stop is not waited for
 
 OPENDIFY_USER = "default_user"  # whom OpenDify's conversations belong to where the client names nobody
-
-
-class ClientLeft(Exception):
-    """Nobody reads this answer any more."""
 
 
 class LiveAnswer:
@@ -50,18 +37,15 @@ class LiveAnswer:
         self._memory_mode = memory_mode
         self._services = services
         self._timeline = timeline
-        self._decoder = SSEDecoder()
-        self._reader = AnswerReader(app.mode, app.key.output_variable, app.key.host)
-        self._asking: asyncio.Task[None]  # from __aenter__ on
-        self._sent = False  # Dify may have the question
-        self._transfer: Transfer | None = None  # once Dify answers with a stream
-        self._task_id: str | None = None
-        self._message_id: str | None = None
-        self.conversation_id: str | None = None  # once Dify has told it
+        self._stages = answer_stages(turn)
         self._thread: Thread  # from __aenter__ on
-        self._run_over = False  # as far as Dify has told
-        self._left = False
-        self._followed = False
+        self._run: DifyRun
+        self._complete = False  # Finished or Failed was handed out
+
+    @property
+    def conversation_id(self) -> str | None:
+        """Dify's, once it has told it."""
+        return self._run.started.conversation_id if self._run.started else None
 
     async def __aenter__(self) -> LiveAnswer:
         settings = self._services.settings
@@ -70,63 +54,40 @@ class LiveAnswer:
         self._thread = MEMORY_MODES[self._memory_mode].recall(self._turn, scope)
         self._user = self._thread.user
         inputs = fill_inputs(self._app, self._turn.inputs, self._thread.prompt.query)
-        self._asking = asyncio.get_running_loop().create_task(self._ask(inputs))
-        # Its error is nobody's when the client has left before it.
-        self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        self._run = DifyRun(self._app, self._user, self._services, self._timeline)
+        self._run.begin(self._ask(inputs))
         self._services.answers_in_flight += 1
         return self
 
     async def next_batch(self) -> list[AnswerEvent]:
         """Wait for more of the answer. Raises the GatewayError that ends it without an event, or ClientLeft."""
-        if self._transfer is None:
-            # A task of its own: a caller that waits only for so long must not take the question back.
-            await asyncio.wait([self._asking])
-            if self._asking.cancelled():
-                raise ClientLeft
-            self._asking.result()
-        while not self._reader.complete:
-            if self._left and self._task_id:
-                raise ClientLeft
-            assert self._transfer is not None
-            if events := self._receive(await self._read(self._transfer)):
-                return events
+        while not self._complete and (events := await self._run.next_batch()):
+            for stage in self._stages:
+                events = stage.feed(events)
+            if events:
+                return self._remember(events)
         return []
 
     def abandon(self) -> None:
-        """The client has left: whoever waits in `next_batch` gets ClientLeft.
-
-        At once if Dify has told its task id; else with the first event, since without that id the run cannot be
-        stopped and the model would go on unseen.
-        """
-        self._left = True
-        if not self._sent:
-            self._asking.cancel()
-        elif self._transfer is not None and self._task_id:
-            self._transfer.interrupt(ClientLeft())
+        """The client has left: whoever waits in `next_batch` gets ClientLeft as soon as the run can be stopped."""
+        self._run.abandon()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._services.answers_in_flight -= 1
-        if self._reader.unknown_events:
-            self._services.metrics.unknown_events.inc(self._reader.unknown_events)
-        if self._sent and not self._run_over:
-            self._services.background.start(self._end_run())
-        else:
-            self._let_go()
-
-    # --- Dify's answer ------------------------------------------------------------------------------------------------
+        self._run.end()
 
     async def _ask(self, inputs: dict[str, JSONValue]) -> None:
         if await self._has_moved_on():
             self._thread = self._thread.anew(Outcome.BRANCHED)
         try:
-            await self._send(calls.ask(self._app, self._thread.prompt, inputs, self._user))
+            await self._run.ask(calls.ask(self._app, self._thread.prompt, inputs, self._user))
         except ConversationNotFound:
             if self._thread.prompt.conversation_id is None:
                 raise
             self._thread = self._thread.anew(Outcome.HEALED)
-            await self._send(calls.ask(self._app, self._thread.prompt, inputs, self._user))
+            await self._run.ask(calls.ask(self._app, self._thread.prompt, inputs, self._user))
         finally:
             self._timeline.memory = self._thread.outcome
 
@@ -142,132 +103,21 @@ class LiveAnswer:
             return False  # the question itself will tell what is wrong
         return answer.head.status == 200 and not is_last_message(answer.json(), last)
 
-    async def _send(self, call: DifyCall) -> None:
-        dify = self._services.dify
-        slot = await dify.take_slot(self._app.key)
-        self._sent = True
-        sent_at = self._services.clock()
-        try:
-            self._transfer = await dify.ask(self._app.key, call, slot)
-        finally:
-            answered_at = self._transfer.answered_at if self._transfer else None
-            self._timeline.asked(slot.waited_seconds(sent_at), sent_at, answered_at)
-
-    async def _read(self, transfer: Transfer) -> bytes:
-        """The next bytes; none when the stream is over."""
-        if self._reader.settling:
-            try:
-                return await asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS)
-            except (TimeoutError, GatewayError):
-                return b""  # the first terminal event was enough
-        try:
-            if data := await transfer.read():
-                return data
-            broken: UpstreamTruncated | None = None
-        except UpstreamTruncated as error:
-            broken = error
-        if (again := await self._follow()) is not None:
-            if self._left:
-                raise ClientLeft
-            return await self._read(again)
-        if broken is not None:
-            raise broken
-        return b""
-
-    def _receive(self, data: bytes) -> list[AnswerEvent]:
-        reader, seen = self._reader, self._reader.events_seen
-        frames = self._decoder.feed(data) if data else self._decoder.finish()
-        events = [event for frame in frames for event in reader.receive_data(frame)]
-        if self._task_id is None and events and isinstance(events[0], Started):
-            self._task_id = events[0].task_id
-            self.conversation_id, self._message_id = events[0].conversation_id, events[0].message_id
-        if reader.settling or (reader.complete and not _is_garbled(events)):
-            self._run_over = True
-        if not data:
-            events += reader.receive_eof()
-        if reader.events_seen != seen and self._transfer is not None:
-            self._transfer.note_progress()
-        return self._remember(events)
-
     def _remember(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
-        """Let memory read the answer, and write behind its end."""
+        """Let memory read what is shown, and write behind its end."""
         for event in events:
             if isinstance(event, TextDelta):
                 self._thread.feed(event.text)
-        if not events or not isinstance(end := events[-1], Finished):
+        end = events[-1]
+        self._complete = isinstance(end, Finished | Failed)
+        if not isinstance(end, Finished):
             return events
         whole = None if self._turn.stream else end.text
-        tail = self._thread.tail(self.conversation_id, self._message_id, whole)
+        started = self._run.started
+        ids = (started.conversation_id, started.message_id) if started else (None, None)
+        tail = self._thread.tail(*ids, whole)
         if not tail:
             return events
         if end.text is not None:
             end = replace(end, text=end.text + tail)
         return [*events[:-1], TextDelta(tail), end]
-
-    async def _follow(self) -> Transfer | None:
-        """The stream broke before its end: take up a workflow's run again, once, where Dify can (>= 1.14)."""
-        run_id = self._reader.workflow_run_id
-        if run_id is None or self._followed:
-            return None
-        self._followed = True
-        try:
-            transfer = await self._services.dify.follow(self._app.key, calls.follow(run_id, self._user))
-        except GatewayError as error:
-            log.info("run not taken up again model=%s error=%s", self._app.model_id, error.code)
-            self._services.metrics.followed_runs.labels("failed").inc()
-            return None
-        self._services.metrics.followed_runs.labels("ok").inc()
-        self._transfer, self._decoder = transfer, SSEDecoder()
-        self._reader.lose_text()
-        return transfer
-
-    async def _end_run(self) -> None:
-        """Nobody listens any more: close the connection and stop the run, or, as configured, hear it out."""
-        try:
-            task_id = self._task_id or await self._learn_task_id()
-            if task_id is None or self._transfer is None:
-                return
-            if not self._services.settings.keep_partial_answers:
-                self._transfer.cancel()
-            await self._stop(task_id)
-            async with asyncio.timeout(_LAST_EVENTS_SECONDS):
-                while await self._transfer.read():
-                    pass
-        except (TimeoutError, GatewayError):
-            pass
-        finally:
-            self._let_go()
-
-    async def _learn_task_id(self) -> str | None:
-        """Read on until Dify tells it: a write to a client that has vanished can fail before that."""
-        self._left = True
-        try:
-            while await self.next_batch():
-                pass
-        except ClientLeft:
-            return self._task_id
-        return None  # the run ended by itself
-
-    def _let_go(self) -> None:
-        self._asking.cancel()
-        if self._transfer is not None:
-            self._transfer.cancel()
-
-    async def _stop(self, task_id: str) -> None:
-        """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""
-        call = calls.stop(self._app, task_id, self._user)
-        outcome = "failed"
-        for _ in range(2):
-            try:
-                answer = await self._services.dify.fetch(self._app.key, call)
-            except GatewayError as error:
-                log.warning("stop call failed model=%s error=%s", self._app.model_id, error.code)
-                continue
-            outcome = "ok" if answer.head.status == 200 else "refused"
-            break
-        self._services.metrics.stop_calls.labels(outcome).inc()
-
-
-def _is_garbled(events: list[AnswerEvent]) -> bool:
-    """Whether the answer ends because it cannot be read: its run goes on, for all that is known."""
-    return bool(events) and isinstance(events[-1], Failed) and isinstance(events[-1].error, UpstreamProtocolError)

@@ -8,12 +8,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, TypeVar
 
+from gateway.dify_run import ClientLeft
 from gateway.errors import GatewayError, InternalError
 from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished
 from gateway.idempotency.identity import Identity
 from gateway.idempotency.recording import Link, Recording
 from gateway.observability.request_timeline import RequestTimeline
-from gateway.relay import ClientLeft
 
 Result = TypeVar("Result")
 Start = Callable[[], "AnswerSource"]  # not entered yet

@@ -10,6 +10,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
 from gateway.dify_api.app import App
+from gateway.dify_run import ClientLeft
 from gateway.errors import BodyTooLarge, GatewayError
 from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished, ReasoningDelta, TextDelta, coalesced
 from gateway.exchange.end_user import end_user
@@ -21,7 +22,7 @@ from gateway.json_codec import collector_at_rest
 from gateway.openai_api.endpoint import Endpoint, StreamRenderer
 from gateway.policy.pacer import Pacer
 from gateway.policy.smoothing import is_paced
-from gateway.relay import ClientLeft, LiveAnswer
+from gateway.relay import LiveAnswer
 from gateway.web.base import ApiHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.paced_answer import PacedAnswer

@@ -160,7 +160,7 @@ async def test_without_that_setting_dify_loses_its_listener_at_once(gateway: Gat
 async def test_hearing_out_is_bounded_when_the_run_ignores_the_stop(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.relay._LAST_EVENTS_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.dify_run._LAST_EVENTS_SECONDS", 0.5)
     async with RawDify(endless()) as dify:
         gateway = await start_gateway(**dify.environ(KEEP_PARTIAL_ANSWERS="true"))
         await leave_in_the_middle(gateway, MODEL)

@@ -16,6 +16,7 @@ OVER_SOCKETS = {
     "gateway/apps/refresher.py": "test_apps.py",
     "gateway/idempotency/desk.py": "test_idempotency.py",
     "gateway/peers.py": "test_peers.py",
+    "gateway/dify_run.py": "test_leaving_clients.py",
     "gateway/relay.py": "test_leaving_clients.py",
     "gateway/server.py": "test_process.py",
     "gateway/upstream/dify_client.py": "test_failures.py",

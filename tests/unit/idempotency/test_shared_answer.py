@@ -8,12 +8,12 @@ from types import TracebackType
 
 import pytest
 
+from gateway.dify_run import ClientLeft
 from gateway.errors import GatewayError, InternalError, RateLimited, RunFailed
 from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished, TextDelta
 from gateway.idempotency.identity import Identity
 from gateway.idempotency.shared_answer import AnswerSource, Listener, SharedAnswer
 from gateway.observability.request_timeline import RequestTimeline
-from gateway.relay import ClientLeft
 
 
 class Source:

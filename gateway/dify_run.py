@@ -1,0 +1,214 @@
+"""One run at Dify: from the question to its last event, and nothing left running behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from gateway.dify_api import calls
+from gateway.dify_api.answer_reader import AnswerReader
+from gateway.dify_api.app import App
+from gateway.dify_api.calls import DifyCall
+from gateway.errors import GatewayError, UpstreamProtocolError, UpstreamTruncated
+from gateway.exchange.answer import AnswerEvent, Failed, Started
+from gateway.observability.request_timeline import RequestTimeline
+from gateway.services import Services
+from gateway.sse import SSEDecoder
+from gateway.upstream.transfer import Transfer
+
+log = logging.getLogger(__name__)
+
+_TWIN_GRACE_SECONDS = 1.5  # a chatflow has two terminal events; the second one follows at once or never
+_LAST_EVENTS_SECONDS = 10.0  # a stopped run ends within 2 s, one that ignores the stop is not waited for
+
+
+class ClientLeft(Exception):
+    """Nobody reads this answer any more."""
+
+
+class DifyRun:
+    """Hands out a run's events in batches; `end` stops it if it is not over.
+
+    A batch is everything that one read of the socket brought; the empty batch means that the run is over.
+    """
+
+    def __init__(self, app: App, user: str, services: Services, timeline: RequestTimeline) -> None:
+        self.started: Started | None = None  # once Dify has told the run's ids
+        self.sent = False  # Dify may have the question
+        self._app = app
+        self._user = user
+        self._services = services
+        self._timeline = timeline
+        self._decoder = SSEDecoder()
+        self._reader = AnswerReader(app.mode, app.key.output_variable, app.key.host)
+        self._asking: asyncio.Task[None]  # from `begin` on
+        self._transfer: Transfer | None = None  # once Dify answers with a stream
+        self._over = False  # as far as Dify has told
+        self._left = False
+        self._followed = False
+
+    def begin(self, asking: Coroutine[Any, Any, None]) -> None:
+        """Start the work that ends in `ask`.
+
+        A task of its own: a caller that waits for a batch only for so long must not take the question back.
+        """
+        self._asking = asyncio.get_running_loop().create_task(asking)
+        # Its error is nobody's when the client has left before it.
+        self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+
+    async def ask(self, call: DifyCall) -> None:
+        """Put the question. Raises GatewayError when no stream begins; it may be put again then."""
+        dify = self._services.dify
+        slot = await dify.take_slot(self._app.key)
+        self.sent = True
+        sent_at = self._services.clock()
+        try:
+            self._transfer = await dify.ask(self._app.key, call, slot)
+        finally:
+            answered_at = self._transfer.answered_at if self._transfer else None
+            self._timeline.asked(slot.waited_seconds(sent_at), sent_at, answered_at)
+
+    async def next_batch(self) -> list[AnswerEvent]:
+        """Wait for more. Raises the GatewayError that ends the run without an event, or ClientLeft."""
+        if self._transfer is None:
+            await asyncio.wait([self._asking])
+            if self._asking.cancelled():
+                raise ClientLeft
+            self._asking.result()
+        while not self._reader.complete:
+            if self._left and self.started:
+                raise ClientLeft
+            assert self._transfer is not None
+            if events := self._receive(await self._read(self._transfer)):
+                return events
+        return []
+
+    def abandon(self) -> None:
+        """The client has left: whoever waits in `next_batch` gets ClientLeft.
+
+        At once if Dify has told its task id; else with the first event, since without that id the run cannot be
+        stopped and the model would go on unseen.
+        """
+        self._left = True
+        if not self.sent:
+            self._asking.cancel()
+        elif self._transfer is not None and self.started:
+            self._transfer.interrupt(ClientLeft())
+
+    def end(self) -> None:
+        """Close the connection, and stop the run, in the background, if it is not over."""
+        if self._reader.unknown_events:
+            self._services.metrics.unknown_events.inc(self._reader.unknown_events)
+        if self.sent and not self._over:
+            self._services.background.start(self._end_early())
+        else:
+            self._let_go()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def _read(self, transfer: Transfer) -> bytes:
+        """The next bytes; none when the stream is over."""
+        if self._reader.settling:
+            try:
+                return await asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS)
+            except (TimeoutError, GatewayError):
+                return b""  # the first terminal event was enough
+        try:
+            if data := await transfer.read():
+                return data
+            broken: UpstreamTruncated | None = None
+        except UpstreamTruncated as error:
+            broken = error
+        if (again := await self._follow()) is not None:
+            if self._left:
+                raise ClientLeft
+            return await self._read(again)
+        if broken is not None:
+            raise broken
+        return b""
+
+    def _receive(self, data: bytes) -> list[AnswerEvent]:
+        reader, seen = self._reader, self._reader.events_seen
+        frames = self._decoder.feed(data) if data else self._decoder.finish()
+        events = [event for frame in frames for event in reader.receive_data(frame)]
+        if self.started is None and events and isinstance(events[0], Started):
+            self.started = events[0]
+        if reader.settling or (reader.complete and not _is_garbled(events)):
+            self._over = True
+        if not data:
+            events += reader.receive_eof()
+        if reader.events_seen != seen and self._transfer is not None:
+            self._transfer.note_progress()
+        return events
+
+    async def _follow(self) -> Transfer | None:
+        """The stream broke before its end: take up a workflow's run again, once, where Dify can (>= 1.14)."""
+        run_id = self._reader.workflow_run_id
+        if run_id is None or self._followed:
+            return None
+        self._followed = True
+        try:
+            transfer = await self._services.dify.follow(self._app.key, calls.follow(run_id, self._user))
+        except GatewayError as error:
+            log.info("run not taken up again model=%s error=%s", self._app.model_id, error.code)
+            self._services.metrics.followed_runs.labels("failed").inc()
+            return None
+        self._services.metrics.followed_runs.labels("ok").inc()
+        self._transfer, self._decoder = transfer, SSEDecoder()
+        self._reader.lose_text()
+        return transfer
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def _end_early(self) -> None:
+        """Nobody listens any more: close the connection and stop the run, or, as configured, hear it out."""
+        try:
+            task_id = self.started.task_id if self.started else await self._learn_task_id()
+            if task_id is None or self._transfer is None:
+                return
+            if not self._services.settings.keep_partial_answers:
+                self._transfer.cancel()
+            await self._stop(task_id)
+            async with asyncio.timeout(_LAST_EVENTS_SECONDS):
+                while await self._transfer.read():
+                    pass
+        except (TimeoutError, GatewayError):
+            pass
+        finally:
+            self._let_go()
+
+    async def _learn_task_id(self) -> str | None:
+        """Read on until Dify tells it: a write to a client that has vanished can fail before that."""
+        self._left = True
+        try:
+            while await self.next_batch():
+                pass
+        except ClientLeft:
+            return self.started.task_id if self.started else None
+        return None  # the run ended by itself
+
+    def _let_go(self) -> None:
+        self._asking.cancel()
+        if self._transfer is not None:
+            self._transfer.cancel()
+
+    async def _stop(self, task_id: str) -> None:
+        """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""
+        call = calls.stop(self._app, task_id, self._user)
+        outcome = "failed"
+        for _ in range(2):
+            try:
+                answer = await self._services.dify.fetch(self._app.key, call)
+            except GatewayError as error:
+                log.warning("stop call failed model=%s error=%s", self._app.model_id, error.code)
+                continue
+            outcome = "ok" if answer.head.status == 200 else "refused"
+            break
+        self._services.metrics.stop_calls.labels(outcome).inc()
+
+
+def _is_garbled(events: list[AnswerEvent]) -> bool:
+    """Whether the answer ends because it cannot be read: its run goes on, for all that is known."""
+    return bool(events) and isinstance(events[-1], Failed) and isinstance(events[-1].error, UpstreamProtocolError)
