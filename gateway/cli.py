@@ -12,11 +12,13 @@ from pathlib import Path
 
 from gateway.apps.registry import AppState
 from gateway.env_file import parse_env_file
+from gateway.load_settings import BadSettings, load_settings
 from gateway.observability.logs import set_up_logs
 from gateway.observability.metrics import metrics_table
+from gateway.printed_settings import env_example, settings_table
 from gateway.server import Server
 from gateway.services import build_services
-from gateway.settings import BadSettings, Settings, env_example, knobs, load_settings, settings_table
+from gateway.settings import Settings, knobs
 
 log = logging.getLogger(__name__)
 

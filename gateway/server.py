@@ -14,9 +14,10 @@ from tornado.netutil import bind_sockets
 from gateway import __version__
 from gateway.app import make_app
 from gateway.errors import ShuttingDown
+from gateway.load_settings import BadSettings, after_reload
 from gateway.observability.logs import set_up_logs
 from gateway.services import Services, build_services
-from gateway.settings import BadSettings, Settings, after_reload
+from gateway.settings import Settings
 from gateway.web.http_server import CappedHTTPServer, connection_cap
 
 log = logging.getLogger(__name__)

@@ -1,155 +1,34 @@
 """Every knob once: name, type, default, meaning.
 
-A knob's environment variable is its field's name in capitals. `load_settings` reads all of them and raises one
-BadSettings that lists everything wrong, so that a bad file is mended in one go. `.env.example` and the README's table
-are printed from the same fields (`python -m gateway env-example`, `settings-table`).
+A knob's environment variable is its field's name in capitals. `load_settings` reads them; `.env.example` and the
+README's table are printed from the same fields (`python -m gateway env-example`, `settings-table`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
-import re
-import ssl
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from gateway.app_keys import BadAppKey, parse_app_keys, parse_base_url
 from gateway.client_keys import ClientKey, parse_client_keys
 from gateway.dify_api.app import AppKey
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.smoothing import Smoothing
-from gateway.scrub import scrub
-
-
-class BadSettings(Exception):
-    """The configuration cannot be used; `problems` has one line each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """What one setting means; `parse` raises ValueError with words for the operator."""
-
-    default: str
-    meaning: str
-    parse: Callable[[str], Any]
-    secret: bool = False
-
-
-def knob(default: str, meaning: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
-    """Declare one setting. The default is written as an operator would write it; a secret is shown nowhere."""
-    return field(metadata={"knob": Knob(default, meaning, parse, secret)}, repr=not secret)
-
-
-# --- types of knobs ---------------------------------------------------------------------------------------------------
-
-
-def text(value: str) -> str:
-    """Any text, surrounding blanks dropped."""
-    return value.strip()
-
-
-def switch(value: str) -> bool:
-    """True or false, in the usual spellings."""
-    spelled = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-    try:
-        return spelled[value.strip().lower()]
-    except KeyError:
-        raise ValueError("not true or false") from None
-
-
-def whole(minimum: int, maximum: int) -> Callable[[str], int]:
-    """A whole number within bounds."""
-
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError("not a whole number") from None
-        if not minimum <= number <= maximum:
-            raise ValueError(f"not between {minimum} and {maximum}")
-        return number
-
-    return parse
-
-
-def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
-    """A duration in seconds, within bounds."""
-
-    def parse(value: str) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError("not a number of seconds") from None
-        if not minimum <= number <= maximum:  # also refuses nan
-            raise ValueError(f"not between {minimum:g} and {maximum:g} seconds")
-        return number
-
-    return parse
-
-
-def one_of(*allowed: str) -> Callable[[str], str]:
-    """One word of a list."""
-
-    def parse(value: str) -> str:
-        if value.strip().lower() not in allowed:
-            raise ValueError(f"not one of {', '.join(allowed)}")
-        return value.strip().lower()
-
-    return parse
-
-
-def smoothing(value: str) -> Smoothing:
-    """off, on or auto."""
-    return Smoothing(one_of(*Smoothing)(value))
-
-
-def memory_mode(value: str) -> int:
-    """A row of MEMORY_MODES."""
-    if value.strip() not in map(str, MEMORY_MODES):
-        raise ValueError(f"not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
-    return int(value)
-
-
-def optional_base_url(value: str) -> str:
-    """Empty, or the address of a Dify service API."""
-    return parse_base_url(value) if value.strip() else ""
-
-
-def optional_proxy(value: str) -> str:
-    """Empty, or the address of an HTTP proxy."""
-    url = optional_base_url(value)
-    if url and (urlsplit(url).scheme != "http" or urlsplit(url).path):
-        raise ValueError("not http://host:port")
-    return url
-
-
-def redis_url(value: str) -> str:
-    """Empty, or the address of a Redis."""
-    url = value.strip()
-    host = r"(\[[\da-f:]+\]|[^/@:?\[\]]+)(:\d+)?"
-    if url and not re.fullmatch(rf"rediss?://([^/@]*@)?{host}(/\d*)?(\?.*)?|unix://([^/@]*@)?/.+", url):
-        raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
-    return url
-
-
-def origin(value: str) -> str:
-    """What Access-Control-Allow-Origin can say; empty for `none`."""
-    value = value.strip()
-    if value == "none":
-        return ""
-    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[\w.:\[\]-]+", value, re.ASCII):
-        raise ValueError("not *, none or one origin like https://chat.example.org, without a path")
-    return value
-
-
-# --- the knobs --------------------------------------------------------------------------------------------------------
+from gateway.knobs import (
+    Knob,
+    knob,
+    memory_mode,
+    one_of,
+    optional_base_url,
+    optional_proxy,
+    origin,
+    redis_url,
+    seconds,
+    smoothing,
+    switch,
+    text,
+    whole,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,118 +167,3 @@ def knobs() -> Iterator[tuple[str, Knob]]:
     for one in dataclasses.fields(Settings):
         if declared := one.metadata.get("knob"):
             yield one.name.upper(), declared
-
-
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read all knobs. Raises BadSettings with one line for everything that is wrong."""
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for name, declared in knobs():
-        written = environ.get(name, "")
-        try:
-            # An empty value is "not set": OpenDify's .env has such lines.
-            values[name.lower()] = declared.parse(written if written.strip() else declared.default)
-        except ValueError as error:
-            shown = "" if declared.secret else f"={written!r}"
-            problems.append(scrub(f"{name}{shown}: {error}"))
-    problems += map(scrub, _contradictions(values))
-    try:
-        # A bad base is one problem, not one more for every key that relies on it.
-        base = values.get("dify_api_base", environ.get("DIFY_API_BASE", ""))
-        app_keys = parse_app_keys(values["dify_api_keys"], base)
-    except BadAppKey as error:
-        problems += error.problems
-    if problems:
-        raise BadSettings(problems)
-    return Settings(**values, app_keys=app_keys)
-
-
-def after_reload(running: Settings, wanted: Settings) -> tuple[Settings, list[str]]:
-    """What a reload puts in force, and the names of the settings that only a restart can change.
-
-    Raises BadSettings where the two together cannot be: a socket that is open to everybody stays open to them.
-    """
-    kept = {name: getattr(running, name) for name in _NEEDS_RESTART if getattr(running, name) != getattr(wanted, name)}
-    effective = dataclasses.replace(wanted, **kept)
-    problems = list(_contradictions({one.name: getattr(effective, one.name) for one in dataclasses.fields(effective)}))
-    if not effective.app_keys:
-        problems.append("DIFY_API_KEYS is empty")
-    if problems:
-        raise BadSettings(problems)
-    return effective, sorted(name.upper() for name in kept)
-
-
-# What is bound, built or connected once.
-_NEEDS_RESTART = (
-    "server_host",
-    "server_port",
-    "max_connections",
-    "upstream_http2",
-    "redis_url",
-    "idempotency_seconds",
-    "idempotency_grace_seconds",
-    "idempotency_bytes",
-)
-
-
-def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong between settings that are fine each by itself."""
-    host = values.get("server_host", "")
-    # Missing from `values` is what has a problem of its own.
-    if not _is_loopback(host) and not values.get("valid_api_keys", True) and not values.get("allow_anonymous", True):
-        yield (
-            f"SERVER_HOST={host!r}: without VALID_API_KEYS anybody who reaches this address may use every app; "
-            "set VALID_API_KEYS, or ALLOW_ANONYMOUS=true if that is what you want"
-        )
-    if (ca_file := values.get("ca_file")) and (why := _unreadable(ca_file)):
-        yield f"CA_FILE={ca_file!r}: {why}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _unreadable(path: str) -> str | None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError:
-        return "holds no PEM certificate, or a broken one"
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
-
-
-# --- printed forms ----------------------------------------------------------------------------------------------------
-
-
-def env_example() -> str:
-    """The text of .env.example."""
-    lines = [
-        "# Settings of the OpenDify gateway: copy to .env and change what you need.",
-        "# Read as systemd reads an EnvironmentFile: no `export`, no comment behind a value, $ is only a dollar sign.",
-    ]
-    for name, declared in knobs():
-        lines += ["", *_wrapped(declared.meaning), f"#{name}={declared.default}"]
-    return "\n".join(lines) + "\n"
-
-
-def _wrapped(meaning: str, width: int = 110) -> Iterator[str]:
-    line = "#"
-    for word in meaning.split():
-        if len(line) + len(word) >= width:
-            yield line
-            line = "#"
-        line += f" {word}"
-    yield line
-
-
-def settings_table() -> str:
-    """The README's table of settings, in Markdown."""
-    rows = ["| setting | default | meaning |", "|---|---|---|"]
-    for name, declared in knobs():
-        default = f"`{declared.default}`" if declared.default else ""
-        rows.append(f"| `{name}` | {default} | {declared.meaning.replace('|', chr(92) + '|')} |")
-    return "\n".join(rows) + "\n"

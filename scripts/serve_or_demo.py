@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from gateway.cli import read_settings  # noqa: E402 - the checkout is not installed
-from gateway.settings import BadSettings, Settings  # noqa: E402
+from gateway.load_settings import BadSettings  # noqa: E402
+from gateway.settings import Settings  # noqa: E402
 
 GATEWAY = [sys.executable, "-m", "gateway"]
 SIMULATOR = [sys.executable, "-m", "tests.simulator", "--port", "0"]

@@ -13,8 +13,8 @@ import pytest
 from tornado.netutil import bind_sockets
 
 from gateway.app import make_app
+from gateway.load_settings import load_settings
 from gateway.services import Services, build_services
-from gateway.settings import load_settings
 from gateway.web.http_server import CappedHTTPServer
 from tests.simulator.server import Simulator
 

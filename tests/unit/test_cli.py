@@ -12,8 +12,10 @@ from gateway.apps.registry import AppState
 from gateway.cli import main, read_settings
 from gateway.dify_api.app import App, AppKey, AppMode
 from gateway.exchange.model import InputField
+from gateway.load_settings import BadSettings, load_settings
 from gateway.observability.metrics import metrics_table
-from gateway.settings import BadSettings, Settings, env_example, knobs, load_settings, settings_table
+from gateway.printed_settings import env_example, settings_table
+from gateway.settings import Settings, knobs
 
 SECRET = "app-SECRETsecret0123456789"
 

@@ -28,7 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "key_options": {"exchange"},
     "app_keys": {"dify_api", "key_options"},
     "client_keys": {"exchange", "key_options"},
-    "settings": {"app_keys", "client_keys", "dify_api", "exchange", "scrub"},
+    "knobs": {"app_keys", "exchange"},
+    "settings": {"client_keys", "dify_api", "exchange", "knobs"},
+    "load_settings": {"app_keys", "scrub", "settings"},
+    "printed_settings": {"settings"},
     # edges and the line between them
     "observability": CODECS | {"exchange"},
     "upstream": CODECS | {"dify_api", "policy", "settings"},
@@ -54,8 +57,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # the process
     "app": {"services", "web"},
-    "server": {"app", "errors", "observability", "services", "settings", "web"},
-    "cli": {"apps", "env_file", "observability", "server", "services", "settings"},
+    "server": {"app", "errors", "load_settings", "observability", "services", "settings", "web"},
+    "cli": {
+        "apps",
+        "env_file",
+        "load_settings",
+        "observability",
+        "printed_settings",
+        "server",
+        "services",
+        "settings",
+    },
     "__main__": {"cli"},
 }
 OF_THE_ROOT = {"__version__"}

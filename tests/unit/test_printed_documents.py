@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.observability.metrics import metrics_table
-from gateway.settings import env_example, settings_table
+from gateway.printed_settings import env_example, settings_table
 
 ROOT = Path(__file__).parent.parent.parent
 

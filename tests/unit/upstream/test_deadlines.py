@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.settings import Settings, load_settings
+from gateway.load_settings import load_settings
+from gateway.settings import Settings
 from gateway.upstream.deadlines import overdue, sweep_seconds
 from gateway.upstream.transfer import Transfer
 

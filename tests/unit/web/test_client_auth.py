@@ -8,7 +8,8 @@ import hmac
 import pytest
 
 from gateway.errors import InvalidClientKey
-from gateway.settings import Settings, load_settings
+from gateway.load_settings import load_settings
+from gateway.settings import Settings
 from gateway.web import client_auth
 from gateway.web.client_auth import client_key
 

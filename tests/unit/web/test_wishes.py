@@ -8,7 +8,7 @@ from gateway.client_keys import ClientKey
 from gateway.dify_api.app import AppKey
 from gateway.errors import InvalidRequest
 from gateway.exchange.smoothing import Smoothing
-from gateway.settings import load_settings
+from gateway.load_settings import load_settings
 from gateway.web.wishes import memory_mode, smoothing
 
 SETTINGS = load_settings({"CONVERSATION_MEMORY_MODE": "2", "SMOOTH_STREAMING": "auto"})

@@ -1,0 +1,130 @@
+"""What a setting is: its name's default, its meaning, and how what an operator wrote is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.app_keys import parse_base_url
+from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.smoothing import Smoothing
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What one setting means; `parse` raises ValueError with words for the operator."""
+
+    default: str
+    meaning: str
+    parse: Callable[[str], Any]
+    secret: bool = False
+
+
+def knob(default: str, meaning: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
+    """Declare one setting. The default is written as an operator would write it; a secret is shown nowhere."""
+    return field(metadata={"knob": Knob(default, meaning, parse, secret)}, repr=not secret)
+
+
+# --- types of knobs ---------------------------------------------------------------------------------------------------
+
+
+def text(value: str) -> str:
+    """Any text, surrounding blanks dropped."""
+    return value.strip()
+
+
+def switch(value: str) -> bool:
+    """True or false, in the usual spellings."""
+    spelled = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    try:
+        return spelled[value.strip().lower()]
+    except KeyError:
+        raise ValueError("not true or false") from None
+
+
+def whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    """A whole number within bounds."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError("not a whole number") from None
+        if not minimum <= number <= maximum:
+            raise ValueError(f"not between {minimum} and {maximum}")
+        return number
+
+    return parse
+
+
+def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
+    """A duration in seconds, within bounds."""
+
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError("not a number of seconds") from None
+        if not minimum <= number <= maximum:  # also refuses nan
+            raise ValueError(f"not between {minimum:g} and {maximum:g} seconds")
+        return number
+
+    return parse
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """One word of a list."""
+
+    def parse(value: str) -> str:
+        if value.strip().lower() not in allowed:
+            raise ValueError(f"not one of {', '.join(allowed)}")
+        return value.strip().lower()
+
+    return parse
+
+
+def smoothing(value: str) -> Smoothing:
+    """off, on or auto."""
+    return Smoothing(one_of(*Smoothing)(value))
+
+
+def memory_mode(value: str) -> int:
+    """A row of MEMORY_MODES."""
+    if value.strip() not in map(str, MEMORY_MODES):
+        raise ValueError(f"not one of {', '.join(map(str, sorted(MEMORY_MODES)))}")
+    return int(value)
+
+
+def optional_base_url(value: str) -> str:
+    """Empty, or the address of a Dify service API."""
+    return parse_base_url(value) if value.strip() else ""
+
+
+def optional_proxy(value: str) -> str:
+    """Empty, or the address of an HTTP proxy."""
+    url = optional_base_url(value)
+    if url and (urlsplit(url).scheme != "http" or urlsplit(url).path):
+        raise ValueError("not http://host:port")
+    return url
+
+
+def redis_url(value: str) -> str:
+    """Empty, or the address of a Redis."""
+    url = value.strip()
+    host = r"(\[[\da-f:]+\]|[^/@:?\[\]]+)(:\d+)?"
+    if url and not re.fullmatch(rf"rediss?://([^/@]*@)?{host}(/\d*)?(\?.*)?|unix://([^/@]*@)?/.+", url):
+        raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
+    return url
+
+
+def origin(value: str) -> str:
+    """What Access-Control-Allow-Origin can say; empty for `none`."""
+    value = value.strip()
+    if value == "none":
+        return ""
+    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[\w.:\[\]-]+", value, re.ASCII):
+        raise ValueError("not *, none or one origin like https://chat.example.org, without a path")
+    return value
