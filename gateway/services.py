@@ -14,7 +14,7 @@ from gateway.apps.refresher import AppRefresher
 from gateway.apps.registry import AppRegistry
 from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
-from gateway.peers import Peers
+from gateway.peers.redis_link import Peers
 from gateway.policy.pacer import TICK_SECONDS, PacingLoad
 from gateway.settings import Settings
 from gateway.upstream.dify_client import DifyClient

@@ -8,7 +8,10 @@ from gateway.idempotency.identity import KEY_HEADER, Identity
 from gateway.idempotency.recording import Shelf
 from gateway.idempotency.shared_answer import AnswerSource, Listener, SharedAnswer, Start
 from gateway.observability.request_timeline import RequestTimeline
-from gateway.peers import Claim, Follower, Publication
+from gateway.peers.claiming import claim_answer
+from gateway.peers.follower import Follower
+from gateway.peers.publication import Publication
+from gateway.peers.redis_link import Claim
 from gateway.services import Services
 
 
@@ -45,7 +48,7 @@ class AnswerDesk:
         outcome = "started"
         if answer.identity.keyed and self._services.peers is not None and answer not in self._publications:
             claim = Claim(answer.name, answer.identity.question, answer.stamp)
-            found = await self._services.peers.claim(claim, self._services.settings.idempotency_seconds)
+            found = await claim_answer(self._services.peers, claim, self._services.settings.idempotency_seconds)
             if isinstance(found, Follower):
                 return await self._follow(found, answer)
             self._publications[answer] = found

@@ -22,9 +22,15 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from gateway import peers
 from gateway.errors import UpstreamTruncated
 from gateway.exchange.answer import AnswerStamp, Finished, TextDelta
+from gateway.peers import follower as follower_module
+from gateway.peers import publication as publication_module
+from gateway.peers import redis_link
+from gateway.peers.claiming import claim_answer
+from gateway.peers.follower import Follower
+from gateway.peers.publication import Publication
+from gateway.peers.redis_link import Claim, Peers, Silence
 from tests.integration.conftest import Gateway, StartGateway
 from tests.integration.test_idempotency import (
     LONG,
@@ -98,8 +104,9 @@ async def nodes(start_gateway: StartGateway, simulator: Simulator, redis: RedisS
 
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "_LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(peers, "_BLOCK_SECONDS", 0.3)
+    for module in (redis_link, publication_module, follower_module):
+        monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(follower_module, "_BLOCK_SECONDS", 0.3)
 
 
 def claims(client: Redis) -> list[str]:
@@ -287,7 +294,7 @@ async def test_without_redis_requests_are_served_as_by_one_gateway(
     nodes: list[Gateway], simulator: Simulator, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     redis.stop()
-    with caplog.at_level(logging.WARNING, "gateway.peers"):
+    with caplog.at_level(logging.WARNING, "gateway.peers.redis_link"):
         for key in ("k1", "k2", "k1"):
             assert (await ask(nodes[0], key)).status_code == 200
     assert len(simulator.runs) == 2
@@ -325,15 +332,15 @@ async def test_a_redis_that_is_gone_is_not_pestered(
     nodes: list[Gateway], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
-    call = peers.Peers.call
+    call = Peers.call
 
-    async def counting(self: peers.Peers, *arguments: Any) -> Any:
+    async def counting(self: Peers, *arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         return await call(self, *arguments)
 
     redis.stop()
-    monkeypatch.setattr(peers.Peers, "call", counting)
+    monkeypatch.setattr(Peers, "call", counting)
     assert (await ask(nodes[0], "k1")).status_code == 200
     await asyncio.sleep(1)
     assert 2 <= calls < 8
@@ -342,18 +349,18 @@ async def test_a_redis_that_is_gone_is_not_pestered(
 async def test_the_lease_is_held_until_the_end_is_told(redis: RedisServer) -> None:
     """Between an entry that is sent once more and the end, a follower must not take this gateway for dead."""
     stamp = AnswerStamp("chatcmpl-1", 7)
-    link = peers.Peers(redis.url)
-    publication = await link.claim(peers.Claim("name", "question", stamp), 60)
-    assert isinstance(publication, peers.Publication)
+    link = Peers(redis.url)
+    publication = await claim_answer(link, Claim("name", "question", stamp), 60)
+    assert isinstance(publication, Publication)
     publication.add([TextDelta("w1")])
     redis.send(signal.SIGSTOP)
-    with pytest.raises(peers.Silence):
+    with pytest.raises(Silence):
         await publication._send()
     redis.send(signal.SIGCONT)
     publication.add([TextDelta("w2"), Finished()])
     publication.end(kept=True)
-    follower = await link.claim(peers.Claim("name", "question", AnswerStamp("chatcmpl-2", 8)), 60)
-    assert isinstance(follower, peers.Follower)
+    follower = await claim_answer(link, Claim("name", "question", AnswerStamp("chatcmpl-2", 8)), 60)
+    assert isinstance(follower, Follower)
     assert not await publication._send()
     await follower._look()
     assert follower.alive
@@ -366,16 +373,16 @@ async def test_the_lease_is_held_until_the_end_is_told(redis: RedisServer) -> No
 
 
 async def test_a_text_with_a_hole_is_never_shown(redis: RedisServer) -> None:
-    link = peers.Peers(redis.url)
-    publication = await link.claim(peers.Claim("name", "question", AnswerStamp("chatcmpl-1", 7)), 60)
-    assert isinstance(publication, peers.Publication)
+    link = Peers(redis.url)
+    publication = await claim_answer(link, Claim("name", "question", AnswerStamp("chatcmpl-1", 7)), 60)
+    assert isinstance(publication, Publication)
     for word in ("w1", "w2", "w3"):
         publication.add([TextDelta(word)])
         await publication._send()
     with Redis.from_url(redis.url) as client:
         assert client.xdel("opendify:name:chatcmpl-1:events", "2-1") == 1
-    follower = await link.claim(peers.Claim("name", "question", AnswerStamp("chatcmpl-2", 8)), 60)
-    assert isinstance(follower, peers.Follower)
+    follower = await claim_answer(link, Claim("name", "question", AnswerStamp("chatcmpl-2", 8)), 60)
+    assert isinstance(follower, Follower)
     with pytest.raises(UpstreamTruncated):
         await follower.next_batch()
     await link.close()
@@ -401,12 +408,12 @@ async def test_who_loses_sight_of_an_answer_may_ask_for_it_again(
     text = "[[n=100 delay=0.02]]"
 
     async def silent(*_: object) -> None:
-        raise peers.Silence
+        raise Silence
 
     async with streaming(nodes[0], "k1", text) as first, streaming(nodes[1], "k1", text) as second:
         await read_until(second, "w5")
         with monkeypatch.context() as patched:
-            patched.setattr(peers.Peers, "read", silent)
+            patched.setattr(Peers, "read", silent)
             await read_until(second, '"code":"upstream_truncated"')
         await read_until(first, "[DONE]")
     assert id_and_text(await ask(nodes[1], "k1", text)) == id_and_text(await ask(nodes[0], "k1", text))

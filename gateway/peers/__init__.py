@@ -1,0 +1,1 @@
+"""Other gateways behind the same load balancer, met in Redis."""
