@@ -11,7 +11,7 @@ from tornado.web import stream_request_body
 
 from gateway.dify_api.app import App
 from gateway.dify_run import ClientLeft
-from gateway.errors import BodyTooLarge, GatewayError
+from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished, ReasoningDelta, TextDelta, coalesced
 from gateway.exchange.end_user import end_user
 from gateway.exchange.turn import Turn
@@ -25,6 +25,7 @@ from gateway.policy.smoothing import is_paced
 from gateway.relay import LiveAnswer
 from gateway.web.base import ApiHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
+from gateway.web.limited_body import LimitedBody
 from gateway.web.paced_answer import PacedAnswer
 from gateway.web.wishes import memory_mode, smoothing
 
@@ -43,29 +44,19 @@ class AnswerHandler(ApiHandler):
         self.desk = desk
         self.heartbeat = heartbeat
         self.answer: AnswerSource | None = None
-        self._body = bytearray()
-        self._too_large = False
+        self._body = LimitedBody(self.services.settings.max_body_bytes)
 
     def prepare(self) -> None:
         super().prepare()
         length = self.request.headers.get("Content-Length", "")
         if "Expect" in self.request.headers and length.isdigit():
-            self._check_size(int(length))  # the client asks before it sends: tell it now
+            self._body.expect(int(length))
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body; one that is too large is read to its end and thrown away, so that the client gets its 413
-        instead of a reset connection."""
-        if self._too_large or len(self._body) + len(chunk) > self.services.settings.max_body_bytes:
-            self._too_large = True
-            self._body.clear()
-        else:
-            self._body += chunk
+        self._body.add(chunk)
 
     async def post(self) -> None:
-        if self._too_large:
-            self._check_size(self.services.settings.max_body_bytes + 1)
-        self.request.body = bytes(self._body)
-        self._body.clear()
+        self.request.body = self._body.take()
         with collector_at_rest():
             turn = self.endpoint.parse_request(self.json_body())
         app = self.services.registry.find(turn.model)
@@ -174,8 +165,3 @@ class AnswerHandler(ApiHandler):
         self.timeline.client_left = True
         if self.answer is not None:
             self.answer.abandon()
-
-    def _check_size(self, size: int) -> None:
-        limit = self.services.settings.max_body_bytes
-        if size > limit:
-            raise BodyTooLarge(f"The request body is larger than the limit of {limit} bytes (MAX_BODY_BYTES).")
