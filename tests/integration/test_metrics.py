@@ -58,7 +58,7 @@ async def test_models_that_clients_invent_make_no_series(gateway: Gateway) -> No
         await asyncio.gather(*(gateway.chat(f"Invented {number}") for number in range(start, start + 50)))
     told = await samples(gateway)
     assert set(told) == before
-    assert told["requests_total 404  other"] == 301
+    assert told["requests_total 404 chat.completions other"] == 301
     assert told["rejected_total model"] == 301
 
 
