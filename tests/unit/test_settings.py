@@ -34,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "starts_per_second": 1000.0,
     "smooth_streaming": Smoothing.AUTO,
     "smooth_max_delay": 0.25,
-    "conversation_memory_mode": 1,
+    "conversation_memory_mode": 2,
     "check_branches": True,
     "read_opendify_tokens": True,
     "connect_timeout": 5.0,
