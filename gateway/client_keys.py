@@ -9,12 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
-from gateway.key_options import memory_option, parse_options, smooth_option
+from gateway.key_options import memory_option, parse_options, reasoning_option, smooth_option
 
 _KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
 
-_OPTIONS = {"memory": ("memory_mode", memory_option), "smooth": ("smoothing", smooth_option)}
+_OPTIONS = {
+    "memory": ("memory_mode", memory_option),
+    "smooth": ("smoothing", smooth_option),
+    "reasoning": ("reasoning", reasoning_option),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class ClientKey:
     key: str = field(repr=False)  # empty: nobody in particular
     memory_mode: int | None = None  # None: the app's
     smoothing: Smoothing | None = None
+    reasoning: Reasoning | None = None
 
 
 def parse_client_keys(written: str) -> tuple[ClientKey, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 
 Options = Mapping[str, tuple[str, Callable[[str], Any]]]  # what is written → the field it fills, and its type
@@ -39,3 +40,11 @@ def smooth_option(value: str) -> Smoothing:
         return Smoothing(value)
     except ValueError:
         raise ValueError(f"smooth is not one of {', '.join(Smoothing)}") from None
+
+
+def reasoning_option(value: str) -> Reasoning:
+    """field, inline or drop."""
+    try:
+        return Reasoning(value)
+    except ValueError:
+        raise ValueError(f"reasoning is not one of {', '.join(Reasoning)}") from None

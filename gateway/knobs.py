@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from gateway.app_keys import parse_base_url
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 
 
@@ -89,6 +90,11 @@ def one_of(*allowed: str) -> Callable[[str], str]:
 def smoothing(value: str) -> Smoothing:
     """off, on or auto."""
     return Smoothing(one_of(*Smoothing)(value))
+
+
+def reasoning(value: str) -> Reasoning:
+    """field, inline or drop."""
+    return Reasoning(one_of(*Reasoning)(value))
 
 
 def memory_mode(value: str) -> int:

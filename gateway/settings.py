@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from gateway.client_keys import ClientKey, parse_client_keys
 from gateway.dify_api.app import AppKey
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.knobs import (
     Knob,
@@ -22,6 +23,7 @@ from gateway.knobs import (
     optional_base_url,
     optional_proxy,
     origin,
+    reasoning,
     redis_url,
     seconds,
     smoothing,
@@ -39,9 +41,9 @@ class Settings:
     dify_api_keys: str = knob(
         "",
         "App keys, comma-separated. `app-key@https://other-dify/v1` for a key of another Dify; options of one app "
-        "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0&smooth=off` (mode: if Dify is too "
-        "old to tell it; query: the input that takes the user's text; output: the workflow output that is the answer; "
-        "memory, smooth: this app's CONVERSATION_MEMORY_MODE and SMOOTH_STREAMING)",
+        "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0&smooth=off&reasoning=drop` (mode: if "
+        "Dify is too old to tell it; query: the input that takes the user's text; output: the workflow output that is "
+        "the answer; memory, smooth, reasoning: this app's CONVERSATION_MEMORY_MODE, SMOOTH_STREAMING and REASONING)",
         text,
         secret=True,
     )
@@ -92,7 +94,7 @@ class Settings:
 
     # conversation
     conversation_memory_mode: int = knob(
-        "2", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
+        "1", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
     )
 
     check_branches: bool = knob(
@@ -100,6 +102,14 @@ class Settings:
     )
     read_opendify_tokens: bool = knob(
         "true", "Mode 2: go on with chats that OpenDify's zero-width mode began; its tokens are not signed", switch
+    )
+
+    # what an answer shows
+    reasoning: Reasoning = knob(
+        "field",
+        "What becomes of an app's thoughts and tool runs: field (apart, as reasoning_content), inline (in the text, in "
+        "think tags) or drop; also by the request header X-Reasoning",
+        reasoning,
     )
 
     # streaming

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.exchange.model import InputField, Model
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 
 
@@ -46,6 +47,7 @@ class AppKey:
     output_variable: str | None = None  # workflow: the output that is the answer
     memory_mode: int | None = None  # None: CONVERSATION_MEMORY_MODE
     smoothing: Smoothing | None = None  # None: SMOOTH_STREAMING
+    reasoning: Reasoning | None = None  # None: REASONING
 
     @property
     def host(self) -> str:

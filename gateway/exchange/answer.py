@@ -32,9 +32,10 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """More of what the model thought; never empty."""
+    """More of what the model thought, or of what the app did for the answer; never empty."""
 
     text: str
+    begins: bool = False  # a new thought: what was thought before it has ended
 
 
 class FinishReason(StrEnum):

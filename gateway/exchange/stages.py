@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.exchange.answer import AnswerEvent
+from gateway.exchange.reasoning import ReasoningStage
 from gateway.exchange.turn import Turn
 
 
@@ -23,4 +24,4 @@ class Stage(Protocol):
 
 def answer_stages(turn: Turn) -> Sequence[Stage]:
     """The steps for the answer to `turn`, in order; none for what the turn does not ask for."""
-    return ()
+    return [ReasoningStage(turn.reasoning)]

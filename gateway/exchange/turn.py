@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.exchange.reasoning import Reasoning
+
 JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
 
 
@@ -24,7 +26,6 @@ class Message:
 
     role: Role
     text: str
-    call_ids: tuple[str, ...] = ()  # of the tools that an assistant's message calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Turn:
     include_usage: bool = False  # OpenAI's stream_options.include_usage
     inputs: Mapping[str, JSONValue] = field(default_factory=dict)  # Dify's input variables, from the body
     user: str | None = None  # as the client named its end user
+    reasoning: Reasoning = Reasoning.FIELD  # what becomes of the thoughts in its answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 
 from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
@@ -27,7 +28,7 @@ from gateway.web.base import ApiHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.limited_body import LimitedBody
 from gateway.web.paced_answer import PacedAnswer
-from gateway.web.wishes import memory_mode, smoothing
+from gateway.web.wishes import memory_mode, reasoning, smoothing
 
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
@@ -60,8 +61,9 @@ class AnswerHandler(ApiHandler):
         with collector_at_rest():
             turn = self.endpoint.parse_request(self.json_body())
         app = self.services.registry.find(turn.model)
-        self.timeline.chose(app.model_id, app.key.host, self.services.metrics)
+        self.timeline.model = app.model_id
         stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
+        turn = self._with_wishes(turn, app)
         pacer = self._pacer(app)  # an unknown wish is refused before Dify is asked
         self.answer = self._ask(turn, app, stamp)
         self.request.body = b""
@@ -99,6 +101,11 @@ class AnswerHandler(ApiHandler):
             events += batch
         return events
 
+    def _with_wishes(self, turn: Turn, app: App) -> Turn:
+        """What the turn asks beside its body."""
+        told = (self.request.headers, self.client_key, app.key, self.services.settings)
+        return replace(turn, reasoning=reasoning(*told))
+
     def _pacer(self, app: App) -> Pacer | None:
         """What evens out this answer's bursts, if somebody reads along."""
         services, headers = self.services, self.request.headers
@@ -121,8 +128,6 @@ class AnswerHandler(ApiHandler):
                 paced = PacedAnswer(answer, pacer, self.services.clock, received)
                 batch = paced.first(batch)
             await writer.start(renderer.begin() + renderer.render(coalesced(batch)))
-            if self.timeline.first_token_at is not None:
-                self.timeline.first_write_at = self.services.clock()
             self._note_failure(batch)
             while batch := await (paced or answer).next_batch():
                 if paced is None:
@@ -130,8 +135,6 @@ class AnswerHandler(ApiHandler):
                 if frames := renderer.render(coalesced(batch)):
                     await writer.send(frames)
                 self._note_failure(batch)
-            if paced is not None:
-                self.timeline.paced_until = self.services.clock()
         except GatewayError as error:
             if not writer.started:
                 raise

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from gateway.client_keys import ClientKey
 from gateway.dify_api.app import AppKey
 from gateway.errors import InvalidRequest
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.settings import Settings
 
 _MEMORY_HEADER, _SMOOTH_HEADER = "X-Conversation-Memory", "X-Smooth-Streaming"
+_REASONING_HEADER = "X-Reasoning"
 _MEMORY_WORDS = {"none": 0, "history": 1, "hidden": 2}
 
 
@@ -33,6 +35,16 @@ def smoothing(headers: Mapping[str, str], client: ClientKey, app: AppKey, settin
         except ValueError:
             raise _unknown(_SMOOTH_HEADER, word, Smoothing) from None
     return client.smoothing or app.smoothing or settings.smooth_streaming
+
+
+def reasoning(headers: Mapping[str, str], client: ClientKey, app: AppKey, settings: Settings) -> Reasoning:
+    """What becomes of the thoughts in this answer. Raises InvalidRequest for an unknown word in the header."""
+    if (word := headers.get(_REASONING_HEADER)) is not None:
+        try:
+            return Reasoning(word.strip().lower())
+        except ValueError:
+            raise _unknown(_REASONING_HEADER, word, Reasoning) from None
+    return client.reasoning or app.reasoning or settings.reasoning
 
 
 def _unknown(header: str, word: str, known: Iterable[str]) -> InvalidRequest:

@@ -57,7 +57,7 @@ SECRET = "app-SECRETsecret0123456789"
 PROBLEMS: dict[str, tuple[str, list[str]]] = {
     "unknown option": (
         "{}?modus=chat",
-        ["key 1: has an unknown option; there are mode, query, output, memory, smooth"],
+        ["key 1: has an unknown option; there are mode, query, output, memory, smooth, reasoning"],
     ),
     "unknown mode": (
         "{}?mode=chatbot",
@@ -83,7 +83,7 @@ PROBLEMS: dict[str, tuple[str, list[str]]] = {
     ),
     "another key in the options": (
         "{0}?{0}",
-        ["key 1: has an unknown option; there are mode, query, output, memory, smooth"],
+        ["key 1: has an unknown option; there are mode, query, output, memory, smooth, reasoning"],
     ),
     "another key behind the options": (
         "{0}?mode=chat {0}",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
-from gateway.key_options import memory_option, parse_options, smooth_option
+from gateway.key_options import memory_option, parse_options, reasoning_option, smooth_option
 
-KNOWN = {"memory": ("memory_mode", memory_option), "smooth": ("smoothing", smooth_option)}
+KNOWN = {
+    "memory": ("memory_mode", memory_option),
+    "smooth": ("smoothing", smooth_option),
+    "reasoning": ("reasoning", reasoning_option),
+}
 
 
 @pytest.mark.parametrize(
@@ -17,6 +22,7 @@ KNOWN = {"memory": ("memory_mode", memory_option), "smooth": ("smoothing", smoot
         ("memory=1", {"memory_mode": 1}),
         ("smooth=off&memory=2", {"smoothing": Smoothing.OFF, "memory_mode": 2}),
         ("smooth=%6Fn", {"smoothing": Smoothing.ON}),
+        ("reasoning=drop", {"reasoning": Reasoning.DROP}),
     ],
 )
 def test_options_become_fields(written: str, options: dict[str, object]) -> None:
@@ -24,8 +30,8 @@ def test_options_become_fields(written: str, options: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize(
-    "written", ["memory=", "memory=+1", "memory=x", "smooth=ON?", "other=1", "smooth=on&smooth=on"]
+    "written", ["reasoning=loud", "memory=", "memory=+1", "memory=x", "smooth=ON?", "other=1", "smooth=on&smooth=on"]
 )
 def test_what_is_wrong_is_not_repeated(written: str) -> None:
-    with pytest.raises(ValueError, match=r"memory|smooth|unknown"):
+    with pytest.raises(ValueError, match=r"memory|smooth|reasoning|unknown"):
         parse_options(written, KNOWN)

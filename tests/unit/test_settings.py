@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.load_settings import load_settings
 from gateway.settings import knobs
@@ -32,9 +33,10 @@ DEFAULTS: dict[str, Any] = {
     "queue_length": 100,
     "queue_seconds": 5.0,
     "starts_per_second": 1000.0,
+    "reasoning": Reasoning.FIELD,
     "smooth_streaming": Smoothing.AUTO,
     "smooth_max_delay": 0.25,
-    "conversation_memory_mode": 2,
+    "conversation_memory_mode": 1,
     "check_branches": True,
     "read_opendify_tokens": True,
     "connect_timeout": 5.0,

@@ -7,9 +7,10 @@ import pytest
 from gateway.client_keys import ClientKey
 from gateway.dify_api.app import AppKey
 from gateway.errors import InvalidRequest
+from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.load_settings import load_settings
-from gateway.web.wishes import memory_mode, smoothing
+from gateway.web.wishes import memory_mode, reasoning, smoothing
 
 SETTINGS = load_settings({"CONVERSATION_MEMORY_MODE": "2", "SMOOTH_STREAMING": "auto"})
 
@@ -47,6 +48,21 @@ def test_smoothing(header: str | None, client: Smoothing | None, app: Smoothing 
     assert smoothing(headers, ClientKey("sk", smoothing=client), key, SETTINGS) is wanted
 
 
+@pytest.mark.parametrize(
+    ("header", "client", "app", "wanted"),
+    [
+        (None, None, None, Reasoning.FIELD),
+        (None, None, Reasoning.DROP, Reasoning.DROP),
+        (None, Reasoning.INLINE, Reasoning.DROP, Reasoning.INLINE),
+        ("Drop", Reasoning.INLINE, Reasoning.FIELD, Reasoning.DROP),
+    ],
+)
+def test_reasoning(header: str | None, client: Reasoning | None, app: Reasoning | None, wanted: Reasoning) -> None:
+    headers = {} if header is None else {"X-Reasoning": header}
+    key = AppKey("app-x", "http://dify/v1", reasoning=app)
+    assert reasoning(headers, ClientKey("sk", reasoning=client), key, SETTINGS) is wanted
+
+
 def test_an_unknown_word_is_an_error_of_the_header() -> None:
     key = AppKey("app-x", "http://dify/v1")
     with pytest.raises(InvalidRequest) as caught:
@@ -55,3 +71,6 @@ def test_an_unknown_word_is_an_error_of_the_header() -> None:
     with pytest.raises(InvalidRequest) as caught:
         smoothing({"X-Smooth-Streaming": "very"}, ClientKey(""), key, SETTINGS)
     assert caught.value.param == "X-Smooth-Streaming"
+    with pytest.raises(InvalidRequest) as caught:
+        reasoning({"X-Reasoning": "loud"}, ClientKey(""), key, SETTINGS)
+    assert caught.value.param == "X-Reasoning"

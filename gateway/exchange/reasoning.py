@@ -1,0 +1,83 @@
+"""What becomes of the thoughts in an answer: a field of their own, tags in the text, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, TextDelta
+from gateway.exchange.reasoning_splitter import ReasoningSplitter
+
+
+class Reasoning(StrEnum):
+    """What an operator or a client can ask for."""
+
+    FIELD = "field"  # apart from the text, as `reasoning_content`
+    INLINE = "inline"  # in the text, between <think> and </think>, whatever Dify wrote around them
+    DROP = "drop"
+
+
+class ReasoningStage:
+    """Tells thoughts and text apart and shows both as asked."""
+
+    def __init__(self, wish: Reasoning) -> None:
+        self._wish = wish
+        self._splitter = ReasoningSplitter()
+        self._thought = ""  # the end of what was thought: its last two characters
+        self._tag_open = False  # INLINE: a <think> without its end is in the text
+
+    def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
+        told: list[AnswerEvent] = []
+        for event in events:
+            if isinstance(event, TextDelta):
+                if self._splitter.lets_pass(event.text):
+                    if self._tag_open:
+                        told += self._close_tag()
+                    told.append(event)
+                else:
+                    told += self._show(self._splitter.feed(event.text))
+            elif isinstance(event, ReasoningDelta):
+                if event.begins:
+                    told += self._show(self._splitter.end_piece())
+                told += self._show([event])
+            elif isinstance(event, Finished | Failed):
+                told += self._show(self._splitter.end_piece()) + self._close_tag()
+                told.append(self._settle(event) if isinstance(event, Finished) else event)
+            else:
+                told.append(event)
+        return told
+
+    def _show(self, deltas: list[TextDelta | ReasoningDelta]) -> list[AnswerEvent]:
+        shown: list[AnswerEvent] = []
+        for delta in deltas:
+            if isinstance(delta, TextDelta):
+                shown += self._close_tag()
+                shown.append(delta)
+            elif self._wish is not Reasoning.DROP:
+                shown += self._show_thought(delta)
+        return shown
+
+    def _show_thought(self, delta: ReasoningDelta) -> list[AnswerEvent]:
+        text = self._gap() + delta.text if delta.begins else delta.text
+        self._thought = (self._thought + text)[-2:]
+        if self._wish is Reasoning.FIELD:
+            return [ReasoningDelta(text)]
+        opening, self._tag_open = "" if self._tag_open else "<think>\n", True
+        return [TextDelta(opening + text)]
+
+    def _gap(self) -> str:
+        """The empty line between two thoughts."""
+        return "\n" * (2 - (len(self._thought) - len(self._thought.rstrip("\n")))) if self._thought else ""
+
+    def _close_tag(self) -> list[AnswerEvent]:
+        if not self._tag_open:
+            return []
+        self._tag_open, self._thought = False, ""
+        return [TextDelta("\n</think>\n\n")]
+
+    def _settle(self, end: Finished) -> Finished:
+        if end.text is None or "<" not in end.text:
+            return end
+        again = ReasoningStage(self._wish)
+        told = again.feed([TextDelta(end.text), Finished()])
+        return replace(end, text="".join(event.text for event in told if isinstance(event, TextDelta)))

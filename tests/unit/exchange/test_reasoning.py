@@ -1,0 +1,90 @@
+"""Thoughts as a field, in the text, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import RunFailed
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta
+from gateway.exchange.reasoning import Reasoning, ReasoningStage
+
+
+def show(wish: Reasoning, *events: AnswerEvent) -> tuple[str, str, AnswerEvent]:
+    stage = ReasoningStage(wish)
+    told = [shown for event in events for shown in stage.feed([event])]
+    assert all(delta.text for delta in told if isinstance(delta, TextDelta | ReasoningDelta))
+    thought = "".join(delta.text for delta in told if isinstance(delta, ReasoningDelta))
+    return thought, "".join(delta.text for delta in told if isinstance(delta, TextDelta)), told[-1]
+
+
+ANSWER = (TextDelta("<think>\nhm"), TextDelta("\n</think>\n\nAn "), TextDelta("answer."), Finished())
+
+
+@pytest.mark.parametrize(
+    ("wish", "thought", "said"),
+    [
+        (Reasoning.FIELD, "hm", "An answer."),
+        (Reasoning.INLINE, "", "<think>\nhm\n</think>\n\nAn answer."),
+        (Reasoning.DROP, "", "An answer."),
+    ],
+)
+def test_a_thought_in_the_text(wish: Reasoning, thought: str, said: str) -> None:
+    assert show(wish, *ANSWER) == (thought, said, Finished())
+
+
+STEPS = (
+    ReasoningDelta("I need the clock."),
+    ReasoningDelta("→ clock", begins=True),
+    ReasoningDelta("\n← noon"),
+    TextDelta("It is noon."),
+    Finished(),
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "thought", "said"),
+    [
+        (Reasoning.FIELD, "I need the clock.\n\n→ clock\n← noon", "It is noon."),
+        (Reasoning.INLINE, "", "<think>\nI need the clock.\n\n→ clock\n← noon\n</think>\n\nIt is noon."),
+        (Reasoning.DROP, "", "It is noon."),
+    ],
+)
+def test_thoughts_of_their_own(wish: Reasoning, thought: str, said: str) -> None:
+    assert show(wish, *STEPS) == (thought, said, Finished())
+
+
+def test_thoughts_that_end_a_line_are_one_empty_line_apart() -> None:
+    events = [ReasoningDelta("one\n"), ReasoningDelta("two\n\n", begins=True), ReasoningDelta("three", begins=True)]
+    assert show(Reasoning.FIELD, *events, Finished())[0] == "one\n\ntwo\n\nthree"
+
+
+def test_a_step_ends_a_thought_that_was_left_open() -> None:
+    events = [TextDelta("<think>\nI need the clock."), ReasoningDelta("→ clock", begins=True), TextDelta("It is noon.")]
+    assert show(Reasoning.FIELD, *events, Finished())[:2] == ("I need the clock.\n\n→ clock", "It is noon.")
+
+
+def test_plain_texts_pass_as_they_are() -> None:
+    stage = ReasoningStage(Reasoning.FIELD)
+    events: list[AnswerEvent] = [Started("t"), TextDelta("An "), TextDelta("answer.")]
+    assert all(told is event for told, event in zip(stage.feed(events), events, strict=True))
+
+
+def test_what_was_held_back_comes_before_the_end() -> None:
+    assert show(Reasoning.FIELD, TextDelta("a <thi"), Finished()) == ("", "a <thi", Finished())
+    failed = Failed(RunFailed("no"))
+    assert show(Reasoning.FIELD, TextDelta("a <thi"), failed) == ("", "a <thi", failed)
+    assert show(Reasoning.INLINE, TextDelta("<think>hm"), Finished())[1] == "<think>\nhm\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("wish", "settled"),
+    [
+        (Reasoning.FIELD, "An answer."),
+        (Reasoning.INLINE, "<think>\nhm\n</think>\n\nAn answer."),
+        (Reasoning.DROP, "An answer."),
+    ],
+)
+def test_the_settled_text_is_split_alike(wish: Reasoning, settled: str) -> None:
+    end = show(wish, Finished(text="<think>hm</think>An answer."))[2]
+    assert end == Finished(text=settled)
+    assert show(wish, Finished(text="Plain."))[2] == Finished(text="Plain.")
