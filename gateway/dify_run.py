@@ -67,8 +67,9 @@ class DifyRun:
         try:
             self._transfer = await dify.ask(self._app.key, call, slot)
         finally:
-            answered_at = self._transfer.answered_at if self._transfer else None
-            self._timeline.asked(slot.waited_seconds(sent_at), sent_at, answered_at)
+            transfer = self._transfer
+            marks = (transfer.answered_at, transfer.connect_seconds) if transfer else (None, None)
+            self._timeline.asked(slot.waited_seconds(sent_at), sent_at, *marks)
 
     async def next_batch(self) -> list[AnswerEvent]:
         """Wait for more. Raises the GatewayError that ends the run without an event, or ClientLeft."""
@@ -101,6 +102,8 @@ class DifyRun:
         """Close the connection, and stop the run, in the background, if it is not over."""
         if self._reader.unknown_events:
             self._services.metrics.unknown_events.inc(self._reader.unknown_events)
+        if self._transfer is not None and self._transfer.pauses:
+            self._services.metrics.backpressure_pauses.inc(self._transfer.pauses)
         if self.sent and not self._over:
             self._services.background.start(self._end_early())
         else:
@@ -135,6 +138,7 @@ class DifyRun:
         events = [event for frame in frames for event in reader.receive_data(frame)]
         if self.started is None and events and isinstance(events[0], Started):
             self.started = events[0]
+            self._timeline.first_event_at = self._services.clock()
         if reader.settling or (reader.complete and not _is_garbled(events)):
             self._over = True
         if not data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,7 @@ class Services:
     answers_in_flight: int = 0
 
     def __post_init__(self) -> None:
+        self.metrics.configured.set(time.time())
         self._beat = PeriodicCallback(self._look_at_load, _BEAT_SECONDS * 1000)
 
     def start(self) -> None:
@@ -82,6 +84,7 @@ class Services:
     async def use(self, settings: Settings) -> None:
         """Go on with other settings and keys (a reload); open answers are not touched."""
         self.settings = settings
+        self.metrics.configured.set(time.time())
         self.dify.use(settings)
         await self.refresher.use(settings)
 
@@ -97,7 +100,7 @@ class Services:
 
     def _look_at_load(self) -> None:
         lag = self.loop_lag.take_worst()
-        self.metrics.loop_lag.set(lag)
+        self.metrics.loop_lag.observe(lag)
         level = self.pacing.note(lag, self.answers_in_flight, self.clock())
         self.metrics.pacing_interval.set(level.ticks * TICK_SECONDS)
 

@@ -94,7 +94,7 @@ class Settings:
 
     # conversation
     conversation_memory_mode: int = knob(
-        "1", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
+        "2", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode
     )
 
     check_branches: bool = knob(

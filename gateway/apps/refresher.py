@@ -128,10 +128,14 @@ class AppRefresher:
         metrics.apps.set(len(self._registry.snapshot.models))
         if result != "failed":
             metrics.last_refresh.set(time.time())
-        metrics.app_up.clear()
+        for gauge in (metrics.app_up, metrics.app_described, metrics.app_info):
+            gauge.clear()
         for number, state in enumerate(states, start=1):
             name = state.app.model_id if state.app else f"key {number}"
             metrics.app_up.labels(name).set(0 if state.error else 1)
+            if state.app and state.refreshed:
+                metrics.app_described.labels(name).set(state.refreshed)
+                metrics.app_info.labels(name, state.app.mode, state.key.host).set(1)
 
     def _heal_soon(self) -> None:
         """A key that has never worked is asked again sooner than the period."""

@@ -112,7 +112,9 @@ class Run:
             settled, is_better = self._settled_text()
         except GatewayError as error:
             return self.fail(error)
-        events: list[AnswerEvent] = [TextDelta(held)] if (held := self.text.end()) else []
+        # Half a character before a gap is no broken one: the settled text has it whole.
+        held = "" if self.text_lost else self.text.end()
+        events: list[AnswerEvent] = [TextDelta(held)] if held else []
         text = None if self._replacement is None else mend_surrogates(self._replacement)
         missing = None if settled is None else self.text.missing_from(settled)
         if self.text_lost and missing is None:

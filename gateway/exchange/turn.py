@@ -26,6 +26,7 @@ class Message:
 
     role: Role
     text: str
+    call_ids: tuple[str, ...] = ()  # of the tools that an assistant's message calls
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, TextDelta, Usage
-from gateway.observability.metrics import OTHER_MODEL, Metrics
+from gateway.observability.metrics import OTHER_MODEL, REJECTIONS, Metrics
 
 CLIENT_LEFT = 499  # nginx's code for a client that closed the connection
 
@@ -18,30 +18,55 @@ class RequestTimeline:
     clock: Callable[[], float]
     endpoint: str
     arrived_at: float
+    request_id: str = ""
+    client: str | None = None  # a name for who asks; never the key
     model: str = OTHER_MODEL
+    upstream: str = ""  # the model's Dify host
     queue_seconds: float | None = None  # the wait for a slot: the gateway's own
     asked_at: float | None = None
+    connect_seconds: float | None = None
     answered_at: float | None = None
+    first_event_at: float | None = None  # when Dify told that the run has begun
     first_token_at: float | None = None
+    first_write_at: float | None = None  # when the client's socket had taken the first text
     last_token_at: float | None = None
+    finished_at: float | None = None  # when Dify told that the answer is whole
+    paced_until: float | None = None  # when the last text left the pacer, where there is one
     usage: Usage | None = None
     memory: str | None = None  # what became of the client's history
     error_code: str | None = None  # as the client got it, by status or in the stream
     client_left: bool = False
     replayed: bool = False  # another request has had this answer, and counts its speed and its tokens
+    _count_gap: Callable[[float], None] = lambda seconds: None
 
-    def asked(self, waited_seconds: float, sent_at: float, answered_at: float | None) -> None:
+    def chose(self, model: str, upstream: str, metrics: Metrics) -> None:
+        """The request is for this app."""
+        self.model, self.upstream = model, upstream
+        self._count_gap = metrics.inter_chunk.labels(model).observe
+
+    def asked(
+        self,
+        waited_seconds: float,
+        sent_at: float,
+        answered_at: float | None,
+        connect_seconds: float | None = None,
+    ) -> None:
         """Dify has the question: after a wait for a slot it was sent, and a response head came (or not yet)."""
         self.queue_seconds, self.asked_at, self.answered_at = waited_seconds, sent_at, answered_at
+        self.connect_seconds = connect_seconds
 
     def received(self, events: Sequence[AnswerEvent]) -> None:
         """A batch of the answer is here."""
         if any(isinstance(event, TextDelta | ReasoningDelta) for event in events):
-            self.last_token_at = self.clock()
-            if self.first_token_at is None:
-                self.first_token_at = self.last_token_at
+            now = self.clock()
+            if self.last_token_at is None:
+                self.first_token_at = now
+            else:
+                self._count_gap(now - self.last_token_at)
+            self.last_token_at = now
         if events and isinstance(events[-1], Finished):
             self.usage = events[-1].usage
+            self.finished_at = self.clock()
 
     @property
     def seconds(self) -> float:
@@ -51,32 +76,55 @@ class RequestTimeline:
     def to_metrics(self, metrics: Metrics, status: int) -> None:
         """Count the finished request."""
         code = CLIENT_LEFT if self.client_left else status
-        metrics.requests.labels(self.endpoint, self.model, code).inc()
-        metrics.request_duration.labels(self.endpoint, self.model).observe(self.seconds)
+        exemplar = {"request_id": self.request_id} if self.request_id else None
+        metrics.requests.labels(self.endpoint, self.model, code).inc(1, exemplar)
+        metrics.request_duration.labels(self.endpoint, self.model).observe(self.seconds, exemplar)
         if self.error_code:
-            metrics.errors.labels(self.endpoint, self.error_code).inc()
+            metrics.errors.labels(self.endpoint, self.error_code).inc(1, exemplar)
+            if self.asked_at is None:
+                reason = REJECTIONS.get(self.error_code, "request" if status < 500 else "fault")
+                metrics.rejected.labels(reason).inc(1, exemplar)
         if self.client_left:
             metrics.client_disconnects.labels(self.endpoint).inc()
-        if self.queue_seconds is not None:
-            metrics.queue_wait.labels(self.model).observe(self.queue_seconds)
-        if self.asked_at is not None and self.answered_at is not None:
-            metrics.upstream_first_byte.labels(self.model).observe(self.answered_at - self.asked_at)
         if self.first_token_at is not None and not self.replayed:
-            metrics.time_to_first_token.labels(self.endpoint, self.model).observe(self.first_token_at - self.arrived_at)
+            first_token = metrics.time_to_first_token.labels(self.endpoint, self.model)
+            first_token.observe(self.first_token_at - self.arrived_at, exemplar)
         if self.memory is not None:
             metrics.memory.labels(self.model, self.memory).inc()
         if self.usage is not None and not self.replayed:
             self._count_tokens(metrics, self.usage)
+        if self.asked_at is not None:
+            self._count_stages(metrics, self.asked_at, exemplar)
+
+    def _count_stages(self, metrics: Metrics, asked_at: float, exemplar: dict[str, str] | None) -> None:
+        """What the gateway took, and what Dify."""
+        queued = self.queue_seconds or 0.0
+        own = {
+            "prepare": max(0.0, asked_at - self.arrived_at - queued),
+            "queue": queued,
+            "first_write": _between(self.first_token_at, self.first_write_at),
+            "pacing": _between(self.finished_at, self.paced_until),
+        }
+        upstream = {
+            "connect": self.connect_seconds,
+            "first_byte": _between(asked_at, self.answered_at),
+            "first_event": _between(asked_at, self.first_event_at),
+            "first_text": _between(asked_at, self.first_token_at),
+        }
+        for stage, seconds in own.items():
+            if seconds is not None:
+                metrics.own_time.labels(stage).observe(seconds, exemplar)
+        for stage, seconds in upstream.items():
+            if seconds is not None:
+                metrics.upstream_time.labels(self.upstream, stage).observe(seconds, exemplar)
 
     def _count_tokens(self, metrics: Metrics, usage: Usage) -> None:
         metrics.tokens.labels(self.model, "prompt").inc(usage.prompt_tokens)
         metrics.tokens.labels(self.model, "completion").inc(usage.completion_tokens)
         if unsplit := max(0, usage.total_tokens - usage.prompt_tokens - usage.completion_tokens):
             metrics.tokens.labels(self.model, "unsplit").inc(unsplit)
-        if self.first_token_at is not None and self.last_token_at is not None and usage.completion_tokens > 0:
-            took = self.last_token_at - self.first_token_at
-            if took > 0:
-                metrics.output_tokens_per_second.labels(self.model).observe(usage.completion_tokens / took)
+        if usage.completion_tokens > 0 and (took := _between(self.first_token_at, self.last_token_at)):
+            metrics.output_tokens_per_second.labels(self.model).observe(usage.completion_tokens / took)
 
     def fields(self, status: int) -> dict[str, object]:
         """The access line's fields; what did not happen is left out."""
@@ -84,21 +132,26 @@ class RequestTimeline:
         marks: dict[str, object | None] = {
             "endpoint": self.endpoint,
             "model": self.model,
+            "client": self.client,
             "status": CLIENT_LEFT if self.client_left else status,
             "error": self.error_code,
             "seconds": round(self.seconds, 3),
-            "first_token_seconds": self._since_arrival(self.first_token_at),
-            "queue_seconds": None if self.queue_seconds is None else round(self.queue_seconds, 3),
-            "dify_first_byte_seconds": self._between(self.asked_at, self.answered_at),
+            "first_token_seconds": _rounded(_between(self.arrived_at, self.first_token_at)),
+            "queue_seconds": _rounded(self.queue_seconds),
+            "dify_connect_seconds": _rounded(self.connect_seconds),
+            "dify_first_byte_seconds": _rounded(_between(self.asked_at, self.answered_at)),
+            "dify_seconds": _rounded(_between(self.asked_at, self.finished_at)),
             "memory": self.memory,
             "prompt_tokens": usage.prompt_tokens if usage else None,
             "completion_tokens": usage.completion_tokens if usage else None,
+            "total_tokens": usage.total_tokens if usage else None,
         }
         return {name: value for name, value in marks.items() if value is not None}
 
-    def _since_arrival(self, mark: float | None) -> float | None:
-        return self._between(self.arrived_at, mark)
 
-    @staticmethod
-    def _between(start: float | None, end: float | None) -> float | None:
-        return None if start is None or end is None else round(end - start, 3)
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

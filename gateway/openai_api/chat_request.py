@@ -130,9 +130,17 @@ def _read_message(item: object, path: str) -> Message:
     if rule.needs_content:
         require(fields.get("content"), f"{path}.content")
     texts = [read_content(fields.get("content"), f"{path}.content")]
+    call_ids: tuple[str, ...] = ()
     if rule.role is Role.ASSISTANT:
         texts += _read_assistant_extras(fields, path)
-    return Message(rule.role, PART_SEPARATOR.join(text for text in texts if text))
+        call_ids = _read_call_ids(fields.get("tool_calls"))
+    return Message(rule.role, PART_SEPARATOR.join(text for text in texts if text), call_ids)
+
+
+def _read_call_ids(calls: object) -> tuple[str, ...]:
+    """The ids that are there: a call without one, or with one of an odd type, is told in words all the same."""
+    ids = (call.get("id") for call in calls if isinstance(call, dict)) if isinstance(calls, list) else ()
+    return tuple(call_id for call_id in ids if isinstance(call_id, str))
 
 
 def _read_assistant_extras(fields: Fields, path: str) -> list[str]:

@@ -57,6 +57,7 @@ class Transfer:
         self.last_byte_at = self.started_at  # any byte of the body
         self.progress_at = self.started_at  # what the reader called progress
         self.answered_at: float | None = None  # the response head was here
+        self.connect_seconds: float | None = None  # name look-up, connection and TLS; None: the connection was there
         self.pauses = 0
 
     # --- the reader's side --------------------------------------------------------------------------------------------
@@ -72,6 +73,7 @@ class Transfer:
             if self._ended:
                 raise self._error or UpstreamProtocolError("Dify closed the connection without an answer.")
             await self._wait()
+        self._note_connect()
         return self._head
 
     async def read(self) -> bytes:
@@ -158,7 +160,14 @@ class Transfer:
 
     def detach(self) -> None:
         """Let go of the handle: from now on it may serve another transfer."""
+        self._note_connect()
         self._curl = None
+
+    def _note_connect(self) -> None:
+        """Ask libcurl, which answers only outside of its callbacks."""
+        if self._curl is not None and self.connect_seconds is None:
+            getinfo = self._curl.getinfo
+            self.connect_seconds = getinfo(pycurl.APPCONNECT_TIME) or getinfo(pycurl.CONNECT_TIME) or None
 
     def end(self, error: GatewayError | None) -> None:
         """The transfer is over; bytes that wait can still be read."""

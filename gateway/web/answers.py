@@ -61,7 +61,7 @@ class AnswerHandler(ApiHandler):
         with collector_at_rest():
             turn = self.endpoint.parse_request(self.json_body())
         app = self.services.registry.find(turn.model)
-        self.timeline.model = app.model_id
+        self.timeline.chose(app.model_id, app.key.host, self.services.metrics)
         stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
         turn = self._with_wishes(turn, app)
         pacer = self._pacer(app)  # an unknown wish is refused before Dify is asked
@@ -128,6 +128,8 @@ class AnswerHandler(ApiHandler):
                 paced = PacedAnswer(answer, pacer, self.services.clock, received)
                 batch = paced.first(batch)
             await writer.start(renderer.begin() + renderer.render(coalesced(batch)))
+            if self.timeline.first_token_at is not None:
+                self.timeline.first_write_at = self.services.clock()
             self._note_failure(batch)
             while batch := await (paced or answer).next_batch():
                 if paced is None:
@@ -135,6 +137,8 @@ class AnswerHandler(ApiHandler):
                 if frames := renderer.render(coalesced(batch)):
                     await writer.send(frames)
                 self._note_failure(batch)
+            if paced is not None:
+                self.timeline.paced_until = self.services.clock()
         except GatewayError as error:
             if not writer.started:
                 raise

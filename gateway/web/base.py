@@ -31,7 +31,7 @@ class ApiHandler(RequestHandler):
     def initialize(self) -> None:
         clock = self.services.clock
         self.client_key = ClientKey("")
-        self.timeline = RequestTimeline(clock, self.endpoint_name, clock())
+        self.timeline = RequestTimeline(clock, self.endpoint_name, clock(), self.request_id)
 
     @property
     def services(self) -> Services:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+import asyncio
 
 from gateway.errors import NotReady
+from gateway.observability.exposition import content_type, exposition
 from gateway.policy.circuit_breaker import CircuitState
 from gateway.web.base import ApiHandler
 
+_BLOCK_SECONDS = 0.003  # how long a scrape may hold the loop at once
 _OPENNESS = {CircuitState.CLOSED: 0.0, CircuitState.HALF_OPEN: 0.5, CircuitState.OPEN: 1.0}
 
 
@@ -46,12 +47,24 @@ class ReadyHandler(ApiHandler):
 
 
 class MetricsHandler(ApiHandler):
-    """Prometheus' text format."""
+    """What Prometheus scrapes, as OpenMetrics if it asks for that."""
 
     endpoint_name = "metrics"
     needs_client_key = counted = False
 
-    def get(self) -> None:
+    async def get(self) -> None:
+        self._look()
+        clock, accept = self.services.clock, self.request.headers.get("Accept", "")
+        self.set_header("Content-Type", content_type(accept))
+        until = clock() + _BLOCK_SECONDS
+        for piece in exposition(self.services.metrics.registry, accept):
+            self.write(piece)
+            if clock() > until:  # the answers in flight go first
+                await asyncio.sleep(0)
+                until = clock() + _BLOCK_SECONDS
+
+    def _look(self) -> None:
+        """What is not counted but looked at."""
         metrics, dify = self.services.metrics, self.services.dify
         for gauge, values in (
             (metrics.upstream_streams, {host: load.streams for host, load in dify.load().items()}),
@@ -63,5 +76,4 @@ class MetricsHandler(ApiHandler):
                 gauge.labels(host).set(value)
         metrics.answers_in_flight.set(self.services.answers_in_flight)
         metrics.ready.set(self.services.registry.ready and not self.services.draining)
-        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.write(generate_latest(metrics.registry))
+        metrics.draining.set(self.services.draining)

@@ -67,6 +67,7 @@ def start_gateway(opened: AsyncExitStack) -> StartGateway:
         if simulator is not None:
             environ.setdefault("DIFY_API_BASE", simulator.base_url)
             environ.setdefault("DIFY_API_KEYS", ",".join(simulator.apps))
+        environ.setdefault("CONVERSATION_MEMORY_MODE", "1")  # texts are compared to the letter: nothing hidden in them
         services = build_services(load_settings(environ))
         services.start()
         opened.push_async_callback(services.close)

@@ -45,8 +45,8 @@ async def test_an_app_that_fails_keeps_its_last_good_entry(gateway: Gateway, sim
     assert state.error
     assert DEMO_CHAT.key not in state.error
     metrics = (await gateway.http.get("/metrics")).text
-    assert 'gateway_app_up{app="Demo Chatbot"} 0.0' in metrics
-    assert 'gateway_app_up{app="Demo Workflow"} 1.0' in metrics
+    assert 'gateway_app_up{model="Demo Chatbot"} 0.0' in metrics
+    assert 'gateway_app_up{model="Demo Workflow"} 1.0' in metrics
     assert (await gateway.http.get("/readyz")).status_code == 200
 
 

@@ -208,7 +208,7 @@ async def test_load_is_told(start_gateway: StartGateway, simulator: Simulator) -
         writer.close()
     await asyncio.gather(*queue)
     await no_slot_is_lost(gateway)
-    assert await metric(gateway.http, 'gateway_queue_wait_seconds_sum{model="Demo Chatbot"}') > 0.8
+    assert await metric(gateway.http, 'gateway_own_time_seconds_sum{stage="queue"}') > 0.8
     assert await metric(gateway.http, f'gateway_upstream_streams{{upstream="{host}"}}') == 0
     assert await metric(gateway.http, "gateway_answers_in_flight") == 0
 

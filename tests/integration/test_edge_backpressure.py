@@ -115,6 +115,9 @@ async def test_a_slow_client_holds_dify_back_and_loses_nothing(source: Source, d
     client.close()
     assert source.sent == EVENTS * LETTERS
     assert text.digest.digest() == source.digest.digest()
+    async with httpx.AsyncClient(base_url=base_url, trust_env=False) as http, asyncio.timeout(10):
+        while "gateway_backpressure_pauses_total 0.0" in (await http.get("/metrics")).text:
+            await asyncio.sleep(0.05)
 
 
 async def test_stuck_clients_cost_little(dify: RawDify, process: Process) -> None:

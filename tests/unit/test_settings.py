@@ -36,7 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "reasoning": Reasoning.FIELD,
     "smooth_streaming": Smoothing.AUTO,
     "smooth_max_delay": 0.25,
-    "conversation_memory_mode": 1,
+    "conversation_memory_mode": 2,
     "check_branches": True,
     "read_opendify_tokens": True,
     "connect_timeout": 5.0,

@@ -8,18 +8,18 @@ the same: folding, never amnesia. No node keeps anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from gateway.exchange.memory import legacy_token, zero_width
+from gateway.exchange.memory.call_id import read_call_id, write_call_id
+from gateway.exchange.memory.ending import Ending
 from gateway.exchange.memory.fingerprint import Transcript, system_fingerprint
 from gateway.exchange.memory.hidden_token import HiddenToken, TokenSeal
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
 from gateway.exchange.turn import Message, Prompt, Role, Turn
-
-_JSON_ENDS = ("{}", "[]")
-_LAST_LINE = 512  # characters of the answer's end that are kept to see how it ends
 
 
 class HiddenId:
@@ -36,9 +36,9 @@ class HiddenId:
         users = [scope.user, *([scope.legacy_user] if scope.legacy_user else [])]
         for user in users:
             seal = TokenSeal(scope.app_key, user)
-            for data in reversed(zero_width.reveal(turn.messages[answered].text) if answered is not None else []):
+            for data, covered in _carried(turn.messages, answered):
                 if (token := seal.open(data)) and answered is not None:
-                    return _continue(visible, answered, token, user, seal)
+                    return _continue(visible, answered, token, covered, user, seal)
         seal = TokenSeal(scope.app_key, scope.user)
         if scope.legacy_user and answered is not None and (query := _new_text(visible.messages[answered + 1 :])):
             legacy_id = legacy_token.find(turn.messages[answered].text)
@@ -69,46 +69,58 @@ class HiddenThread:
         self._turn = turn
         self._seal = seal
         self._transcript = Transcript(turn.messages, seal.transcript_key)
-        self._begin = self._end = ""  # of the answer, as far as they are looked at
+        self._ending = Ending()
 
     def feed(self, text: str) -> None:
         self._transcript.feed(text)
-        self._begin = self._begin or text.lstrip()[:1]
-        self._end = (self._end + text)[-_LAST_LINE:]
+        self._ending.feed(text)
 
     def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
         if whole is not None:
             self._transcript = Transcript(self._turn.messages, self._seal.transcript_key)
-            self._begin = self._end = ""
+            self._ending = Ending()
             self.feed(whole)
-        if not conversation_id or self._begin + self._end.rstrip()[-1:] in _JSON_ENDS:
+        if self._ending.is_json():
             return ""  # what is for a parser carries nothing; the next turn folds
-        try:
-            data = self._seal.seal(
-                HiddenToken(
-                    conversation_id,
-                    message_id,
-                    self._transcript.finish(),
-                    system_fingerprint(self._turn.messages, self._seal.transcript_key),
-                )
-            )
-        except ValueError:  # an id of no Dify that is known; the next turn folds
-            return ""
-        return zero_width.gap(self._end) + zero_width.hide(data)
+        data = self._sealed(conversation_id, message_id, self._transcript.finish())
+        return zero_width.gap(self._ending.text) + zero_width.hide(data) if data else ""
+
+    def call_id(self, conversation_id: str | None, message_id: str | None, number: int) -> str | None:
+        data = self._sealed(conversation_id, message_id, self._transcript.fingerprint())
+        return write_call_id(data, number) if data else None
 
     def anew(self, outcome: Outcome) -> Thread:
         return _start(self._turn, self.user, self._seal, outcome)
+
+    def _sealed(self, conversation_id: str | None, message_id: str | None, fingerprint: bytes) -> bytes | None:
+        if not conversation_id:
+            return None
+        system = system_fingerprint(self._turn.messages, self._seal.transcript_key)
+        try:
+            return self._seal.seal(HiddenToken(conversation_id, message_id, fingerprint, system))
+        except ValueError:  # an id of no Dify that is known; the next turn folds
+            return None
 
 
 def _start(turn: Turn, user: str, seal: TokenSeal, outcome: Outcome) -> HiddenThread:
     return HiddenThread(turn, PromptHistory().fold(turn.messages), user, seal, outcome)
 
 
-def _continue(turn: Turn, answered: int, token: HiddenToken, user: str, seal: TokenSeal) -> HiddenThread:
-    """Go on behind the answer that the token ends, if the history up to it is what it was then."""
-    history, current = turn.messages[: answered + 1], turn.messages[answered + 1 :]
-    query = _new_text(current)
-    if not query or Transcript(history, seal.transcript_key).fingerprint() != token.fingerprint:
+def _carried(messages: tuple[Message, ...], answered: int | None) -> Iterator[tuple[bytes, int]]:
+    """What may be a token in the last answer, the likeliest first, and how many messages it covers."""
+    if answered is None:
+        return
+    for data in reversed(zero_width.reveal(messages[answered].text)):
+        yield data, answered + 1
+    for call_id in messages[answered].call_ids:
+        if (carried := read_call_id(call_id)) is not None:
+            yield carried, answered
+
+
+def _continue(turn: Turn, answered: int, token: HiddenToken, covered: int, user: str, seal: TokenSeal) -> HiddenThread:
+    """Go on behind the answer that has the token, if the messages that it covers are what they were then."""
+    query = _new_text(turn.messages[answered + 1 :])
+    if not query or Transcript(turn.messages[:covered], seal.transcript_key).fingerprint() != token.fingerprint:
         return _start(turn, user, seal, Outcome.BRANCHED)
     if system_fingerprint(turn.messages, seal.transcript_key) != token.system_fingerprint:
         changed = [message.text for message in turn.messages if message.role is Role.SYSTEM]

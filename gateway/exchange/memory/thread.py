@@ -42,7 +42,16 @@ class Thread(Protocol):
         """More of the answer's visible text."""
 
     def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
-        """What the answer ends with. `whole` is the answer's text where it is not what was fed."""
+        """What the answer ends with. `whole` is the answer's text where it is not what was fed.
+
+        An answer that is JSON gets nothing; one made of tool calls, or held to a format, is not to be asked for.
+        """
+
+    def call_id(self, conversation_id: str | None, message_id: str | None, number: int) -> str | None:
+        """The id of the tool call number 0, 1, … in this answer; None: the caller's own choice will do.
+
+        The next turn finds the conversation again in `Message.call_ids`.
+        """
 
     def anew(self, outcome: Outcome) -> Thread:
         """The same turn in a new conversation."""
@@ -62,6 +71,9 @@ class PlainThread:
 
     def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
         return ""
+
+    def call_id(self, conversation_id: str | None, message_id: str | None, number: int) -> str | None:
+        return None
 
     def anew(self, outcome: Outcome) -> Thread:
         return self

@@ -26,6 +26,12 @@ def a_run(mode: AppMode, *texts: str, output_variable: str | None = None, **stat
     return run
 
 
+def test_half_a_character_before_a_gap_is_completed_by_the_settled_text() -> None:
+    said = ["Hi ", "\ud83d"]  # the other half of 🙂 was lost with the connection
+    run = a_run(AppMode.WORKFLOW, *said, is_flow=True, text_lost=True, outputs={"text": "Hi 🙂 there"})
+    assert ended(run, "workflow_finished") == [TextDelta("🙂 there"), Finished()]
+
+
 @pytest.mark.parametrize("order", [("message_end", "workflow_finished"), ("workflow_finished", "message_end")])
 def test_a_chatflow_waits_for_both_of_its_ends(order: tuple[str, str]) -> None:
     run = a_run(AppMode.ADVANCED_CHAT, "Hi", is_flow=True)

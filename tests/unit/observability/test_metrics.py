@@ -19,7 +19,7 @@ METRICS = {
     name: collector for name, collector in vars(Metrics()).items() if isinstance(collector, Counter | Gauge | Histogram)
 }
 SAMPLE_LABELS = {"endpoint": "chat", "model": "Demo", "code": "200", "kind": "prompt", "outcome": "ok", "result": "ok"}
-LABELS = {*SAMPLE_LABELS, "version", "app", "upstream"}
+LABELS = {*SAMPLE_LABELS, "version", "tornado", "libcurl", "mode", "upstream", "stage", "reason", "currency"}
 
 # What a name may end with when it counts nothing: a base unit, or a state that has none.
 UNITS = (
@@ -34,6 +34,7 @@ UNITS = (
     "_up",
     "_apps",
     "_ready",
+    "_draining",
 )
 
 
@@ -97,7 +98,11 @@ def test_both_expositions_can_be_parsed(families: dict[str, str]) -> None:
 def test_a_failure_counter_is_there_before_the_first_failure() -> None:
     text = generate_latest(Metrics().registry).decode()
     for line in (
-        f'gateway_build_info{{version="{__version__}"}} 1.0',
+        'gateway_rejected_total{reason="draining"} 0.0',
+        'gateway_rejected_total{reason="fault"} 0.0',
+        'gateway_own_time_seconds_count{stage="queue"} 0.0',
+        "gateway_backpressure_pauses_total 0.0",
+        "gateway_draining 0.0",
         'gateway_stop_calls_total{outcome="ok"} 0.0',
         'gateway_stop_calls_total{outcome="refused"} 0.0',
         'gateway_stop_calls_total{outcome="failed"} 0.0',
@@ -112,6 +117,9 @@ def test_a_failure_counter_is_there_before_the_first_failure() -> None:
         "gateway_ready 0.0",
     ):
         assert line in text.splitlines()
+    assert re.search(
+        rf'^gateway_build_info\{{libcurl="[\d.]+",tornado="[\d.]+",version="{__version__}"\}} 1.0$', text, re.M
+    )
 
 
 def test_what_can_become_of_a_history_is_told() -> None:

@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import RunFailed
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta, Usage
 from gateway.exchange.memory.thread import Outcome
-from gateway.observability.metrics import Metrics
+from gateway.observability.metrics import REJECTION_REASONS, UPSTREAM_STAGES, Metrics
 from gateway.observability.request_timeline import CLIENT_LEFT, RequestTimeline
 
 
@@ -17,8 +17,8 @@ class Request:
     def __init__(self) -> None:
         self.now = 1000.0
         self.timeline = RequestTimeline(lambda: self.now, "chat", self.now)
-        self.timeline.model = "Demo"
         self.metrics = Metrics()
+        self.timeline.chose("Demo", "http://dify", self.metrics)
 
     def at(self, seconds: float) -> RequestTimeline:
         """The timeline, so many seconds after the arrival."""
@@ -39,7 +39,7 @@ class Request:
 
 
 def answer(request: Request, *events: tuple[float, AnswerEvent]) -> None:
-    request.at(0.4).asked(0.025, 1000.1, 1000.4)
+    request.at(0.4).asked(0.025, 1000.1, 1000.4, 0.004)
     for seconds, event in events:
         request.at(seconds).received([event])
 
@@ -62,10 +62,13 @@ def test_a_whole_answer() -> None:
         "seconds": 3.5,
         "first_token_seconds": 1.0,
         "queue_seconds": 0.025,
+        "dify_connect_seconds": 0.004,
         "dify_first_byte_seconds": 0.3,
+        "dify_seconds": 3.15,
         "memory": "continued",
         "prompt_tokens": 10,
         "completion_tokens": 40,
+        "total_tokens": 50,
     }
     assert request.counted(200) == pytest.approx(
         {
@@ -74,11 +77,19 @@ def test_a_whole_answer() -> None:
             "request_duration_seconds_sum chat Demo": 3.5,
             "time_to_first_token_seconds_count chat Demo": 1,
             "time_to_first_token_seconds_sum chat Demo": 1.0,
-            "queue_wait_seconds_count Demo": 1,
-            "queue_wait_seconds_sum Demo": 0.025,
+            "inter_chunk_seconds_count Demo": 2,
+            "inter_chunk_seconds_sum Demo": 2.0,
             "memory_total Demo continued": 1,
-            "upstream_first_byte_seconds_count Demo": 1,
-            "upstream_first_byte_seconds_sum Demo": 0.3,
+            "own_time_seconds_count prepare": 1,
+            "own_time_seconds_sum prepare": 0.075,
+            "own_time_seconds_count queue": 1,
+            "own_time_seconds_sum queue": 0.025,
+            "upstream_time_seconds_count http://dify connect": 1,
+            "upstream_time_seconds_sum http://dify connect": 0.004,
+            "upstream_time_seconds_count http://dify first_byte": 1,
+            "upstream_time_seconds_sum http://dify first_byte": 0.3,
+            "upstream_time_seconds_count http://dify first_text": 1,
+            "upstream_time_seconds_sum http://dify first_text": 0.9,
             "tokens_total Demo prompt": 10,
             "tokens_total Demo completion": 40,
             "output_tokens_per_second_count Demo": 1,
@@ -104,6 +115,7 @@ def test_a_request_that_never_reached_dify() -> None:
             "request_duration_seconds_count chat other": 1,
             "request_duration_seconds_sum chat other": 0.002,
             "errors_total chat invalid_json": 1,
+            "rejected_total request": 1,
         }
     )
 
@@ -115,8 +127,9 @@ def test_a_dify_that_did_not_answer() -> None:
     assert "dify_first_byte_seconds" not in request.timeline.fields(504)
     assert request.timeline.fields(504)["queue_seconds"] == 0
     counted = request.counted(504)
-    assert counted["queue_wait_seconds_count Demo"] == 1
-    assert "upstream_first_byte_seconds_count Demo" not in counted
+    assert counted["own_time_seconds_count queue"] == 1
+    assert "upstream_time_seconds_count http://dify first_byte" not in counted
+    assert not [name for name in counted if name.startswith("rejected")]  # Dify was asked
     assert counted["errors_total chat upstream_first_byte_timeout"] == 1
 
 
@@ -126,9 +139,66 @@ def test_the_last_question_counts_where_a_conversation_had_to_be_healed() -> Non
     request.at(0.8).asked(0.0, 1000.3, 1000.8)
     request.timeline.memory = Outcome.HEALED
     counted = request.counted(200)
-    assert counted["upstream_first_byte_seconds_sum Demo"] == pytest.approx(0.5)
-    assert counted["queue_wait_seconds_count Demo"] == 1
+    assert counted["upstream_time_seconds_sum http://dify first_byte"] == pytest.approx(0.5)
+    assert counted["own_time_seconds_count queue"] == 1
     assert counted["memory_total Demo healed"] == 1
+
+
+def test_what_the_gateway_adds_is_told_apart_from_dify() -> None:
+    request = Request()
+    request.at(0.3).asked(0.1, 1000.25, 1000.3, 0.01)
+    request.timeline.first_event_at = 1000.35
+    request.at(0.5).received([TextDelta("a")])
+    request.timeline.first_write_at = 1000.502
+    request.at(2.0).received([Finished()])
+    request.timeline.paced_until = 1002.2
+    counted = {name.partition("_seconds_sum ")[2]: value for name, value in request.counted(200).items()}
+    assert {stage: counted[stage] for stage in ("prepare", "queue", "first_write", "pacing")} == pytest.approx(
+        {"prepare": 0.15, "queue": 0.1, "first_write": 0.002, "pacing": 0.2}
+    )
+    upstream = {stage: counted[f"http://dify {stage}"] for stage in UPSTREAM_STAGES}
+    assert upstream == pytest.approx({"connect": 0.01, "first_byte": 0.05, "first_event": 0.1, "first_text": 0.25})
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("missing_api_key", 401, "client_key"),
+        ("model_not_found", 404, "model"),
+        ("upstream_busy", 429, "queue"),
+        ("upstream_circuit_open", 502, "circuit"),
+        ("shutting_down", 503, "draining"),
+        ("invalid_type", 400, "request"),
+        ("internal_error", 500, "fault"),
+    ],
+)
+def test_a_refusal_has_a_reason(code: str, status: int, reason: str) -> None:
+    request = Request()
+    request.timeline.error_code = code
+    assert reason in REJECTION_REASONS
+    assert request.counted(status)[f"rejected_total {reason}"] == 1
+
+
+def test_the_request_can_be_found_from_its_samples() -> None:
+    request = Request()
+    request.timeline.request_id = "req_abc"
+    request.timeline.error_code = "run_failed"
+    answer(request, (1.0, TextDelta("a")))
+    request.counted(200)
+    found = {
+        sample.name
+        for family in request.metrics.registry.collect()
+        for sample in family.samples
+        if sample.exemplar and sample.exemplar.labels == {"request_id": "req_abc"}
+    }
+    assert found == {
+        "gateway_requests_total",
+        "gateway_errors_total",
+        "gateway_request_duration_seconds_bucket",
+        "gateway_time_to_first_token_seconds_bucket",
+        "gateway_own_time_seconds_bucket",
+        "gateway_upstream_time_seconds_bucket",
+    }
 
 
 def test_a_client_that_left() -> None:

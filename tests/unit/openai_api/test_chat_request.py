@@ -72,6 +72,13 @@ def test_calls_and_results_of_tools_stay_in_the_history() -> None:
     ]
 
 
+def test_the_ids_of_calls_are_kept() -> None:
+    odd = [{"id": 5, "function": {"name": "f"}}, {"function": {"name": "f"}}]
+    answer = {"role": "assistant", "content": "Hm.", "tool_calls": [WEATHER, *odd]}
+    told = parse_request(body(messages=[ASK, answer, {"role": "tool", "tool_call_id": "call_1", "content": "12"}]))
+    assert [message.call_ids for message in told.messages] == [(), ("call_1",), ()]
+
+
 def calling(**message: Any) -> dict[str, Any]:
     return {"role": "assistant", "tool_calls": [WEATHER], **message}
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory import legacy_token
+from gateway.exchange.memory.call_id import read_call_id
+from gateway.exchange.memory.ending import Ending
 from gateway.exchange.memory.fingerprint import Transcript
 from gateway.exchange.memory.hidden_id import HiddenId
 from gateway.exchange.memory.prompt_history import PromptHistory
@@ -31,10 +33,16 @@ FOLDED_OR_BRANCHED = (Outcome.FOLDED, Outcome.BRANCHED)
 # Text as chats have it, and characters that could be mixed up with what is hidden.
 ODD = "ab \n\u200b\u200c\u200d\u2060\ufeff\ufe00\ufe01\ufe0d\ufe0f\u0301❤👩é你`-*|#"
 TEXTS = st.text(st.sampled_from(ODD), max_size=30) | st.text(max_size=30)
-ANSWERS = TEXTS.filter(lambda text: text.strip()[:1] not in ("{", "[")) | st.binary(min_size=1, max_size=60).map(hide)
+ANSWERS = TEXTS.filter(lambda text: not is_json(text)) | st.binary(min_size=1, max_size=60).map(hide)
 QUESTIONS = TEXTS.filter(lambda text: bool(strip(text).strip()))
 CUTS = st.lists(st.integers(0, 30), max_size=4)
 IDS = st.uuids().map(str) | st.text(min_size=1, max_size=16)
+
+
+def is_json(text: str) -> bool:
+    ending = Ending()
+    ending.feed(text)
+    return ending.is_json()
 
 
 def message_id(number: int) -> str:
@@ -185,11 +193,63 @@ def test_a_long_answer_costs_no_memory() -> None:
     thread = recall([Message(USER, "hi")])
     for _ in range(2000):
         thread.feed("x" * 1000)
-    assert len(vars(thread)["_end"]) <= 512
+    assert len(vars(thread)["_ending"].text) < 20_000
     tail = thread.tail(CONVERSATION, None)
     assert recall([Message(USER, "hi"), Message(ASSISTANT, "x" * 2_000_000 + tail), Message(USER, "on")]).outcome == (
         Outcome.CONTINUED
     )
+
+
+# Answers made of tool calls ------------------------------------------------------------------------------------------
+
+
+def a_chat_with_calls(said: str = "Let me look.", calls: int = 2) -> list[Message]:
+    history = [*a_chat(), Message(USER, "Is he well?")]
+    thread = recall(history)
+    thread.feed(said)
+    ids = [thread.call_id("conversation 1", "m", number) for number in range(calls)]
+    told = f"{said}\n[called vet({{}})]"
+    return [*history, Message(ASSISTANT, told, tuple(one for one in ids if one)), Message(TOOL, "He is.")]
+
+
+def test_the_id_of_a_call_says_where_the_chat_goes_on() -> None:
+    history = a_chat_with_calls()
+    assert len(set(history[-2].call_ids)) == 2
+    thread = recall(history)
+    assert (thread.outcome, thread.prompt) == (Outcome.CONTINUED, Prompt("He is.", "conversation 1"))
+    assert thread.last_message_id == "m"
+    history += [answer_of(thread, "He is well.", "conversation 1", "n"), Message(USER, "Thanks")]
+    assert recall(history).prompt == Prompt("Thanks", "conversation 1")
+
+
+@pytest.mark.parametrize("kept", [slice(0, 1), slice(1, 2)])
+def test_one_of_several_calls_is_enough(kept: slice) -> None:
+    *before, answer, result = a_chat_with_calls()
+    answer = Message(ASSISTANT, answer.text, ("call_x", *answer.call_ids[kept]))
+    assert recall([*before, answer, result]).prompt.conversation_id == "conversation 1"
+
+
+def test_the_id_of_a_call_covers_what_was_said_before() -> None:
+    history = a_chat_with_calls()
+    edited = [Message(USER, "My cat is Kit."), *history[1:]]
+    assert recall(edited).outcome is Outcome.BRANCHED
+    assert_folded(recall(edited), edited)
+    assert recall(history, Scope("app-key", "bob")).outcome is Outcome.FOLDED
+    shortened = [*history[:-2], Message(ASSISTANT, history[-2].text, ("call_abc",)), history[-1]]
+    assert recall(shortened).outcome is Outcome.FOLDED
+
+
+def test_a_token_means_another_history_in_a_text_than_in_an_id() -> None:
+    *before, answer, result = a_chat_with_calls()
+    data = read_call_id(answer.call_ids[0])
+    assert data is not None
+    moved = Message(ASSISTANT, answer.text + hide(data))
+    assert recall([*before, moved, result]).outcome is Outcome.BRANCHED
+
+
+def test_without_a_conversation_a_call_has_any_id() -> None:
+    assert recall([Message(USER, "hi")]).call_id(None, None, 0) is None
+    assert recall([Message(USER, "hi")]).call_id("x" * 65, None, 0) is None
 
 
 # Histories that are not what the conversation holds ------------------------------------------------------------------
@@ -558,7 +618,9 @@ def test_where_no_token_can_be_written_there_is_none(conversation: str | None, m
     assert_folded(recall(history), history)
 
 
-@pytest.mark.parametrize("answer", ["{}", "[]", '{"a": 1}', ' {"a": [1]}\n', "[1,\n 2]", "{" + "x" * 2000 + "}"])
+@pytest.mark.parametrize(
+    "answer", ["{}", "[]", '{"a": 1}', ' {"a": [1]}\n', "[1,\n 2]", "42", '"yes"', "null", "```json\n{}\n```"]
+)
 @given(CUTS)
 def test_an_answer_for_a_parser_carries_nothing(answer: str, cuts: list[int]) -> None:
     assert answer_of(recall([Message(USER, "hi")]), answer, cuts=cuts).text == answer
@@ -567,7 +629,7 @@ def test_an_answer_for_a_parser_carries_nothing(answer: str, cuts: list[int]) ->
     assert thread.tail(CONVERSATION, "m", answer) == ""
 
 
-@pytest.mark.parametrize("answer", ["{", "}", "{]", "[a](b)", "Here: {}", "{} is empty", "}{"])
+@pytest.mark.parametrize("answer", ["{", "}", "{]", "[a](b)", "Here: {}", "{} is empty", "}{", "[1] and [2]"])
 def test_other_brackets_are_text(answer: str) -> None:
     assert reveal(answer_of(recall([Message(USER, "hi")]), answer).text)
 
@@ -575,7 +637,7 @@ def test_other_brackets_are_text(answer: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     ["", "Hello", "Hello ", "Hello\n", "**Note:**", "```py\nx = 1\n```", "| a |\n|---|\n| 1 |", "a\n\n---", "$$\nx\n$$"]
-    + ["x" * 2000 + "\n```", "Title\n==="],
+    + ["x" * 2000 + "\n```", "Title\n===", f"[1]: https://example.org/{'x' * 3000}"],
 )
 @given(CUTS)
 def test_the_tail_keeps_the_look_of_the_text(answer: str, cuts: list[int]) -> None:
