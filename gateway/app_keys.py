@@ -25,10 +25,10 @@ class BadAppKey(ValueError):
 
 
 def parse_app_keys(written: str, default_base: str) -> tuple[AppKey, ...]:
-    """Read the comma-separated list; a key given twice in the same words counts once. Raises BadAppKey."""
+    """Read the list, split at commas and lines; a key given twice in the same words counts once. Raises BadAppKey."""
     found: dict[tuple[str, str], tuple[int, AppKey]] = {}
     problems = []
-    items = [item for item in (part.strip() for part in written.split(",")) if item]
+    items = [item for item in (part.strip() for part in re.split(r"[,\n]", written)) if item]
     for number, item in enumerate(items, start=1):
         try:
             key = _parse_app_key(item, default_base)

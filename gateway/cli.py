@@ -1,26 +1,28 @@
-"""`python -m gateway`: serve | check | apps | env-example | settings-table | metrics-table."""
+"""`python -m gateway`: serve | check | check-settings | apps | env-example | settings-table | metrics-table."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
+import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gateway.apps.registry import AppState
-from gateway.env_file import parse_env_file
-from gateway.load_settings import BadSettings, load_settings
+from gateway.configuration import read_settings
+from gateway.load_settings import BadSettings
 from gateway.observability.logs import set_up_logs
 from gateway.observability.metrics import metrics_table
 from gateway.printed_settings import env_example, settings_table
 from gateway.server import Server
 from gateway.services import build_services
-from gateway.settings import Settings, knobs
-
-log = logging.getLogger(__name__)
+from gateway.settings import Settings
+from gateway.systemd.notify import Notifier
+from gateway.systemd.sockets import bound_settings, inherited_sockets
 
 _CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
 
@@ -37,45 +39,38 @@ def main(arguments: list[str] | None = None) -> int:
     if options.env_file is not None and not options.env_file.exists():
         print(f"The settings file {options.env_file} does not exist.", file=sys.stderr)
         return _CONFIGURATION_ERROR
-    return command(options.env_file or Path(".env"))
+    return command(options.env_file)
 
 
-def read_settings(env_file: Path) -> Settings:
-    """Settings from the file and, winning over it, the environment. Raises BadSettings, OSError."""
-    values: dict[str, str] = {}
-    if env_file.exists():
-        try:
-            text = env_file.read_text("utf-8-sig")
-        except UnicodeDecodeError:
-            raise BadSettings([f"{env_file}: is not UTF-8"]) from None
-        if "\0" in text:
-            raise BadSettings([f"{env_file}: has a NUL character"])
-        found = parse_env_file(text)
-        values = found.values
-        for line in found.ignored:
-            log.warning("%s, line %d: no NAME=value (`export`?), ignored as systemd does", env_file, line)
-        for name in sorted(values.keys() - {name for name, _ in knobs()}):
-            log.warning("%s: %s is no setting of the gateway", env_file, name)
-    return load_settings({**values, **os.environ})
+@dataclass(frozen=True)
+class _Start:
+    """What a command that needs the configuration begins with."""
+
+    settings: Settings
+    sockets: list[socket.socket]  # that systemd has bound; empty without it
+    read_again: Callable[[], Settings]
 
 
-def _with_settings(run: Callable[[Settings, Path], int]) -> Callable[[Path], int]:
+def _with_settings(run: Callable[[_Start], int]) -> Callable[[Path | None], int]:
     """A command that needs the configuration: whatever is wrong with it is printed, all at once."""
 
-    def command(env_file: Path) -> int:
+    def command(env_file: Path | None) -> int:
         try:
-            settings = read_settings(env_file)
+            sockets = inherited_sockets(os.environ, os.getpid())
+            read = partial(read_settings, env_file, bound_settings(sockets))
+            settings = read()
         except (BadSettings, OSError) as error:
             problems = error.problems if isinstance(error, BadSettings) else [str(error)]
             print("The configuration cannot be used:", *(f"  {line}" for line in problems), sep="\n", file=sys.stderr)
             return _CONFIGURATION_ERROR
         set_up_logs(settings.log_level, settings.log_format)
-        return run(settings, env_file)
+        return run(_Start(settings, sockets, read))
 
     return command
 
 
-def _serve(settings: Settings, env_file: Path) -> int:
+def _serve(start: _Start) -> int:
+    settings = start.settings
     if not settings.app_keys:
         print(
             "DIFY_API_KEYS is empty: set it in the environment or in .env (see .env.example), "
@@ -85,7 +80,8 @@ def _serve(settings: Settings, env_file: Path) -> int:
         return _CONFIGURATION_ERROR
 
     async def serve() -> None:
-        await Server(settings, reload_settings=lambda: read_settings(env_file)).run()
+        notifier = Notifier(os.environ, os.getpid())
+        await Server(settings, start.read_again, sockets=start.sockets, notifier=notifier).run()
 
     try:
         asyncio.run(serve())
@@ -95,7 +91,16 @@ def _serve(settings: Settings, env_file: Path) -> int:
     return 0
 
 
-def _check(settings: Settings, env_file: Path) -> int:
+def _check_settings(start: _Start) -> int:
+    if not start.settings.app_keys:
+        print("No app keys: set DIFY_API_KEYS.", file=sys.stderr)
+        return _CONFIGURATION_ERROR
+    print(f"The settings can be used, with {len(start.settings.app_keys)} keys.")
+    return 0
+
+
+def _check(start: _Start) -> int:
+    settings = start.settings
     set_up_logs("error", settings.log_format)  # the report itself tells what failed
     states = asyncio.run(_ask_dify(settings))
     _print_apps(states)
@@ -107,9 +112,9 @@ def _check(settings: Settings, env_file: Path) -> int:
     return 1 if failed else 0
 
 
-def _apps(settings: Settings, env_file: Path) -> int:
-    set_up_logs("error", settings.log_format)
-    _print_apps(asyncio.run(_ask_dify(settings)))
+def _apps(start: _Start) -> int:
+    set_up_logs("error", start.settings.log_format)
+    _print_apps(asyncio.run(_ask_dify(start.settings)))
     return 0
 
 
@@ -142,17 +147,18 @@ def _print_apps(states: tuple[AppState, ...]) -> None:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]))
 
 
-def _printer(text: Callable[[], str]) -> Callable[[Path], int]:
-    def command(env_file: Path) -> int:
+def _printer(text: Callable[[], str]) -> Callable[[Path | None], int]:
+    def command(env_file: Path | None) -> int:
         print(text(), end="")
         return 0
 
     return command
 
 
-_COMMANDS: dict[str, tuple[Callable[[Path], int], str]] = {
+_COMMANDS: dict[str, tuple[Callable[[Path | None], int], str]] = {
     "serve": (_with_settings(_serve), "serve the apps (the default)"),
     "check": (_with_settings(_check), "validate the configuration and ask Dify about every key"),
+    "check-settings": (_with_settings(_check_settings), "validate the configuration without asking anybody"),
     "apps": (_with_settings(_apps), "print model id, mode, required inputs, key and state of every app"),
     "env-example": (_printer(env_example), "print .env.example"),
     "settings-table": (_printer(settings_table), "print all settings as a Markdown table"),

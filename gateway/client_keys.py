@@ -33,9 +33,9 @@ class ClientKey:
 
 
 def parse_client_keys(written: str) -> tuple[ClientKey, ...]:
-    """Read the comma-separated list. Raises ValueError with a line for the operator."""
+    """Read the list, split at commas and lines. Raises ValueError with a line for the operator."""
     found = []
-    items = [item for item in (part.strip() for part in written.split(",")) if item]
+    items = [item for item in (part.strip() for part in re.split(r"[,\n]", written)) if item]
     for number, item in enumerate(items, start=1):
         key, _, options = item.partition("?")
         if not _KEY.fullmatch(key):

@@ -22,6 +22,7 @@ from gateway.upstream.dify_client import DifyClient
 
 log = logging.getLogger(__name__)
 
+BACKGROUND_SECONDS = 5.0  # at the end, for the stop calls that are under way
 _BEAT_SECONDS = 1.0
 
 
@@ -93,7 +94,7 @@ class Services:
         self.refresher.stop()
         self.loop_lag.stop()
         self._beat.stop()
-        await self.background.finish(seconds=5)
+        await self.background.finish(BACKGROUND_SECONDS)
         self.dify.close()
         if self.peers is not None:
             await self.peers.close()

@@ -63,10 +63,14 @@ class Settings:
 
     # server
     server_host: str = knob("127.0.0.1", "Address to listen on", text)
-    server_port: int = knob("5000", "TCP port to listen on; 0 takes a free one", whole(0, 65_535))
+    server_port: int = knob(
+        "5000",
+        "TCP port to listen on; 0 takes a free one; a socket that systemd has bound wins over it and SERVER_HOST",
+        whole(0, 65_535),
+    )
     valid_api_keys: tuple[ClientKey, ...] = knob(
         "",
-        "Client keys that may use the gateway, comma-separated; options of one client follow a `?`: "
+        "Client keys that may use the gateway, separated by commas or lines; options of one client follow a `?`: "
         "`sk-key?smooth=on&memory=1`",
         parse_client_keys,
         secret=True,
@@ -76,7 +80,15 @@ class Settings:
     )
     cors_allow_origin: str = knob("*", "Origin that browsers may call from; * allows all, none allows none", origin)
     max_body_bytes: int = knob("33554432", "Largest request body in bytes", whole(1024, 1 << 30))
-    shutdown_seconds: float = knob("30", "Seconds that open answers get to finish on SIGTERM", seconds(0, 3600))
+    unready_seconds: float = knob(
+        "3",
+        "Seconds after SIGTERM in which everything is served but `/readyz` says 503, so that load balancers send no "
+        "more before connections are refused; Ctrl-C skips them",
+        seconds(0, 300),
+    )
+    shutdown_seconds: float = knob(
+        "30", "Seconds after that in which open answers may finish before an error ends them", seconds(0, 3600)
+    )
 
     # load
     max_connections: int = knob(

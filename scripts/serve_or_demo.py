@@ -15,7 +15,7 @@ from urllib.request import urlopen
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gateway.cli import read_settings  # noqa: E402 - the checkout is not installed
+from gateway.configuration import read_settings  # noqa: E402 - the checkout is not installed
 from gateway.load_settings import BadSettings  # noqa: E402
 from gateway.settings import Settings  # noqa: E402
 
@@ -46,7 +46,7 @@ Ctrl-C ends both.
 
 def main() -> int:
     try:
-        settings = read_settings(Path(".env"))
+        settings = read_settings(None)
     except (BadSettings, OSError):
         settings = None  # the gateway itself says what is wrong
     if settings is None or settings.app_keys:

@@ -78,6 +78,7 @@ class DifyClient:
         calls = ConnectionPolicy(reuse=True, repeat=True, http2=http2, dns_seconds=dns_seconds)
         self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share, clock=clock)
         self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share, clock=clock)
+        self._ended_by: GatewayError | None = None
         self._sweep = PeriodicCallback(self._end_overdue, sweep_seconds(settings) * 1000)
 
     def start(self) -> None:
@@ -111,7 +112,8 @@ class DifyClient:
         return {host: breaker.state for host, breaker in self._breakers.items() if host in hosts}
 
     def end_streams(self, error: GatewayError) -> None:
-        """Cut every open answer; its reader gets `error`."""
+        """Cut every open answer, and let none begin from now on; its reader gets `error`."""
+        self._ended_by = error
         for transfer in list(self._streams.transfers):
             transfer.cancel(error)
 
@@ -154,6 +156,8 @@ class DifyClient:
         return await self._open(key, call)
 
     async def _open(self, key: AppKey, call: DifyCall) -> Transfer:
+        if self._ended_by is not None:
+            raise self._ended_by
         breaker = self._breaker(key.host)
         permit = breaker.allow(self._clock())
         if isinstance(permit, OpenCircuit):

@@ -13,6 +13,8 @@ from tornado.web import RequestHandler
 
 from gateway.sse import KEEP_ALIVE
 
+_SLOWEST_BEAT_SECONDS = 1.0
+
 
 async def until_taken(handler: RequestHandler, written: asyncio.Future[None], patience: float) -> None:
     """Wait until the kernel has taken all that was written.
@@ -38,7 +40,7 @@ class EventStreamWriter:
         self._handler = handler
         self._heartbeat = heartbeat
         self._write_timeout = write_timeout
-        self._silence = silence
+        self.silence = silence
         self._flushing = False
         self._written_at = 0.0
         self.started = False
@@ -80,23 +82,29 @@ class EventStreamWriter:
 
     def keep_alive(self, now: float) -> None:
         """Send a comment after a silence: proxies stay awake, and clients that vanished without a word show."""
-        if now - self._written_at >= self._silence and not self._flushing:
+        if now - self._written_at >= self.silence and not self._flushing:
             self._written_at = now
             self._handler.write(KEEP_ALIVE)
             self._handler.flush().add_done_callback(lambda flushed: flushed.cancelled() or flushed.exception())
 
 
 class Heartbeat:
-    """One timer for the keep-alives of all open streams; it runs while there are any."""
+    """One timer for the keep-alives of all open streams; it runs while there are any, as fast as one of them needs.
 
-    def __init__(self, period: float, clock: Callable[[], float]) -> None:
+    A reload may have changed the silence that streams keep, so each brings its own.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self._writers: set[EventStreamWriter] = set()
-        self._periodic = PeriodicCallback(self._beat, period * 1000)
+        self._periodic = PeriodicCallback(self._beat, _SLOWEST_BEAT_SECONDS * 1000)
 
     def add(self, writer: EventStreamWriter) -> None:
         self._writers.add(writer)
-        if not self._periodic.is_running():
+        period = min(_SLOWEST_BEAT_SECONDS, writer.silence / 4) * 1000
+        if not self._periodic.is_running() or period < self._periodic.callback_time:
+            self._periodic.stop()
+            self._periodic.callback_time = period
             self._periodic.start()
 
     def discard(self, writer: EventStreamWriter) -> None:

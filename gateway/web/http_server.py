@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPMessageDelegate
 from tornado.iostream import IOStream
 from tornado.netutil import add_accept_handler
 
@@ -21,6 +25,24 @@ SERVER_OPTIONS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a connection does now."""
+
+    connection: HTTP1Connection
+    is_first: bool
+
+    @property
+    def is_busy(self) -> bool:
+        """A request's head has come, and its answer is not over."""
+        return self.connection._request_start_line is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Kept alive after an answer, and nothing of another request has come; else it is a fresh one."""
+        return not (self.is_first or self.is_busy or self.connection.stream._read_buffer_size)
+
+
 class CappedHTTPServer(HTTPServer):
     """While `max_connections` are open, further ones wait in the kernel's backlog.
 
@@ -31,6 +53,12 @@ class CappedHTTPServer(HTTPServer):
         super().initialize(request_callback, **SERVER_OPTIONS, **options)
         self.max_connections = max_connections
         self._paused = False
+        self._exchanges: dict[object, Exchange] = {}
+
+    def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
+        """A connection waits for a request: its first one, or the next one."""
+        self._exchanges[server_conn] = Exchange(request_conn, is_first=server_conn not in self._exchanges)
+        return super().start_request(server_conn, request_conn)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         super().handle_stream(stream, address)
@@ -41,10 +69,23 @@ class CappedHTTPServer(HTTPServer):
 
     def on_close(self, server_conn: object) -> None:
         super().on_close(server_conn)
+        self._exchanges.pop(server_conn, None)
         if self._paused and len(self._connections) < self.max_connections and not self._stopped:
             self._paused = False
             for number, listener in self._sockets.items():
                 self._handlers[number] = add_accept_handler(listener, self._handle_connection)
+
+    def close_after_requests(self) -> None:
+        """Every connection ends with the answer that it waits for; one without a request may still send one."""
+        self.conn_params.no_keep_alive = True  # a `Connection: close` header alone would not close them
+        for exchange in self._exchanges.values():
+            exchange.connection._disconnect_on_finish = True
+
+    def close_silent(self, are_closed: Callable[[Exchange], bool]) -> None:
+        """Close those of the connections without a request that `are_closed` chooses."""
+        for exchange in list(self._exchanges.values()):
+            if not exchange.is_busy and are_closed(exchange):
+                exchange.connection.stream.close()
 
     @property
     def open_connections(self) -> int:

@@ -17,7 +17,7 @@ Route = tuple[str, type, dict[str, Any]]
 
 def routes(services: Services) -> list[Route]:
     """Path pattern, handler, and what the handler is given. A trailing slash is tolerated."""
-    heartbeat = Heartbeat(min(1.0, services.settings.keep_alive_seconds / 4), services.clock)
+    heartbeat = Heartbeat(services.clock)
     shared: dict[str, Any] = {"desk": AnswerDesk(services), "heartbeat": heartbeat}
     return [
         (r"/v1/chat/completions/?", AnswerHandler, {"endpoint": chat.ENDPOINT, **shared}),

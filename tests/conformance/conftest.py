@@ -81,6 +81,7 @@ def gateway(run_process: Callable[..., Process], dify: Dify) -> Gateway:
     keys = dify.process.wait_for(r"^DIFY_API_KEYS=(.+)$", dify.process.output_path)
     arguments = ("-m", "gateway", "--env-file", os.devnull)  # a developer's own .env is not what is tested
     environ = {"DIFY_API_KEYS": keys, "VALID_API_KEYS": KEY, "SERVER_PORT": "0", "SHUTDOWN_SECONDS": "1"}
+    environ["UNREADY_SECONDS"] = "0"
     environ["CONVERSATION_MEMORY_MODE"] = "1"  # texts are compared to the letter: nothing hidden in them
     process = run_process("gateway", *arguments, **environ)
     url = process.wait_for(r"listens on (http://127\.0\.0\.1:\d+)", process.log_path)

@@ -55,7 +55,7 @@ StartProcess = Callable[..., Awaitable[Process]]
 
 
 def environ_with(settings: dict[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SERVER_PORT": "0", **settings}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SERVER_PORT": "0", "UNREADY_SECONDS": "0", **settings}
 
 
 @asynccontextmanager

@@ -18,6 +18,10 @@ LISTS: dict[str, tuple[str, list[AppKey]]] = {
     "only commas": (" , ,", []),
     "one": ("app-a", [AppKey("app-a", BASE)]),
     "in order": ("app-b, app-a ,app-c", [AppKey("app-b", BASE), AppKey("app-a", BASE), AppKey("app-c", BASE)]),
+    "one a line": (
+        "app-a\r\napp-b,\n\n app-c\n",
+        [AppKey("app-a", BASE), AppKey("app-b", BASE), AppKey("app-c", BASE)],
+    ),
     "another Dify": (f"app-a,app-b@{OTHER}", [AppKey("app-a", BASE), AppKey("app-b", OTHER)]),
     "a slash too many": (f"app-a@{OTHER}//", [AppKey("app-a", OTHER)]),
     "blanks around": (f" app-a @ {OTHER} ", [AppKey("app-a", OTHER)]),

@@ -1,18 +1,17 @@
-"""The command line: settings from file and environment, what is printed, how it exits."""
+"""The command line: what is printed, how it exits."""
 
 from __future__ import annotations
 
-import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from gateway import cli
 from gateway.apps.registry import AppState
-from gateway.cli import main, read_settings
+from gateway.cli import main
 from gateway.dify_api.app import App, AppKey, AppMode
 from gateway.exchange.model import InputField
-from gateway.load_settings import BadSettings, load_settings
 from gateway.observability.metrics import metrics_table
 from gateway.printed_settings import env_example, settings_table
 from gateway.settings import Settings, knobs
@@ -35,51 +34,10 @@ def write(text: str | bytes, name: str = ".env") -> Path:
     return path
 
 
-# --- settings from file and environment -------------------------------------------------------------------------------
-
-
-def test_without_a_file_the_environment_alone_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_settings(Path("missing")) == load_settings({})
-    monkeypatch.setenv("SERVER_PORT", "8000")
-    assert read_settings(Path("missing")).server_port == 8000
-
-
-def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write("SERVER_PORT=8000\nLOG_FORMAT='json' \n")
-    assert read_settings(path).server_port == 8000
-    monkeypatch.setenv("SERVER_PORT", "9000")
-    settings = read_settings(path)
-    assert (settings.server_port, settings.log_format) == (9000, "json")
-    assert os.environ["SERVER_PORT"] == "9000"
-    assert "LOG_FORMAT" not in os.environ
-
-
-@pytest.mark.parametrize("text", ["SERVER_PORT=8000\r\n", "\ufeffSERVER_PORT=8000", "\ufeff\nSERVER_PORT=8000\n"])
-def test_a_file_from_windows_is_read(text: str) -> None:
-    assert read_settings(write(text)).server_port == 8000
-
-
-@pytest.mark.parametrize(
-    ("content", "why"), [(b"A=\xff", ".env: is not UTF-8"), (b"SERVER_PORT=80\x0000", ".env: has a NUL character")]
-)
-def test_a_file_that_systemd_refuses_is_refused(content: bytes, why: str) -> None:
-    with pytest.raises(BadSettings) as caught:
-        read_settings(write(content))
-    assert caught.value.problems == [why]
-
-
-def test_an_ignored_line_is_reported_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
-    path = write(f"DIFY_API_KEYS=app-a@http://a/v1,\n  {SECRET}@http://b/v1?mode=chat\nexport LOG_LEVEL=debug\n")
-    settings = read_settings(path)
-    assert settings.log_level == "info"
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [".env, line 2", ".env, line 3"]
-    assert "SECRET" not in caplog.text
-
-
 # --- a configuration that cannot be used ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["apps"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["check-settings"], ["apps"]])
 def test_a_bad_configuration_is_told_at_once_and_exits_78(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,9 +142,27 @@ def test_check_tells_how_many_keys_work(
     assert capsys.readouterr().out.splitlines()[-1] == last
 
 
-def test_check_without_keys_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check"]) == 78
+@pytest.mark.parametrize("command", ["check", "check-settings"])
+def test_a_check_without_keys_says_so(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 78
     assert "No app keys: set DIFY_API_KEYS." in capsys.readouterr().err
+
+
+def test_settings_are_checked_without_a_dify(capsys: pytest.CaptureFixture[str]) -> None:
+    write("DIFY_API_KEYS=app-a@http://127.0.0.1:1/v1,app-b@http://127.0.0.1:1/v1")
+    assert main(["check-settings"]) == 0
+    assert capsys.readouterr() == ("The settings can be used, with 2 keys.\n", "")
+
+
+def test_a_handed_over_descriptor_that_cannot_accept_exits_78(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(environ: object, pid: int) -> list[socket.socket]:
+        raise OSError("descriptor 3 from systemd is no listening stream socket")
+
+    monkeypatch.setattr(cli, "inherited_sockets", refuse)
+    assert main([]) == 78
+    assert "descriptor 3 from systemd" in capsys.readouterr().err
 
 
 def test_apps_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

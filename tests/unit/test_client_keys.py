@@ -16,6 +16,10 @@ def test_keys_and_their_options() -> None:
     )
 
 
+def test_keys_may_stand_in_lines() -> None:
+    assert parse_client_keys("sk-one\r\nsk-two\n") == (ClientKey("sk-one"), ClientKey("sk-two"))
+
+
 @pytest.mark.parametrize(
     ("written", "problem"),
     [

@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"client_keys", "dify_api", "exchange", "knobs"},
     "load_settings": {"app_keys", "scrub", "settings"},
     "printed_settings": {"settings"},
+    "systemd": set(),
+    "configuration": {"env_file", "load_settings", "settings", "systemd"},
     # edges and the line between them
     "observability": CODECS | {"exchange"},
     "upstream": CODECS | {"dify_api", "policy", "settings"},
@@ -57,16 +59,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # the process
     "app": {"services", "web"},
-    "server": {"app", "errors", "load_settings", "observability", "services", "settings", "web"},
+    "drain": {"errors", "services", "settings", "web"},
+    "server": {"app", "drain", "load_settings", "observability", "services", "settings", "systemd", "web"},
     "cli": {
         "apps",
-        "env_file",
+        "configuration",
         "load_settings",
         "observability",
         "printed_settings",
         "server",
         "services",
         "settings",
+        "systemd",
     },
     "__main__": {"cli"},
 }

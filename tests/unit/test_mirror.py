@@ -19,6 +19,7 @@ OVER_SOCKETS = {
     "gateway/peers/follower.py": "test_peers.py",
     "gateway/peers/publication.py": "test_peers.py",
     "gateway/peers/redis_link.py": "test_peers.py",
+    "gateway/drain.py": "test_drain.py",
     "gateway/dify_run.py": "test_leaving_clients.py",
     "gateway/relay.py": "test_leaving_clients.py",
     "gateway/server.py": "test_process.py",

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "allow_anonymous": False,
     "cors_allow_origin": "*",
     "max_body_bytes": 32 * 1024 * 1024,
+    "unready_seconds": 3.0,
     "shutdown_seconds": 30.0,
     "max_connections": 0,
     "max_streams": 5000,

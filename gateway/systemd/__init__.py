@@ -1,0 +1,1 @@
+"""What systemd and a service say to each other: sockets, credentials, notifications, the watchdog."""
