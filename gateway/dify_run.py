@@ -42,7 +42,9 @@ class DifyRun:
         self._services = services
         self._timeline = timeline
         self._decoder = SSEDecoder()
-        self._reader = AnswerReader(app.mode, app.key.output_variable, app.key.host)
+        self._reader = AnswerReader(
+            app.mode, app.key.output_variable, app.key.host, services.settings.workflow_progress
+        )
         self._asking: asyncio.Task[None]  # from `begin` on
         self._transfer: Transfer | None = None  # once Dify answers with a stream
         self._over = False  # as far as Dify has told

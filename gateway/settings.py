@@ -123,6 +123,9 @@ class Settings:
         "think tags) or drop; also by the request header X-Reasoning",
         reasoning,
     )
+    workflow_progress: bool = knob(
+        "false", "Name each node of a chatflow or workflow among the thoughts when it starts", switch
+    )
 
     # streaming
     smooth_streaming: Smoothing = knob(

@@ -31,8 +31,10 @@ class AnswerReader:
     one the reader is `settling`: wait a moment for the other, then call `receive_eof`.
     """
 
-    def __init__(self, mode: AppMode, output_variable: str | None = None, host: str = "") -> None:
-        self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None, host)
+    def __init__(
+        self, mode: AppMode, output_variable: str | None = None, host: str = "", tells_progress: bool = False
+    ) -> None:
+        self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None, host, tells_progress)
         self.events_seen = 0  # the measure of progress: whatever Dify sent but pings
         self.unknown_events = 0
 
@@ -109,9 +111,7 @@ def _read_message(run: Run, event: Event) -> list[AnswerEvent]:
 
 
 def _read_agent_message(run: Run, event: Event) -> list[AnswerEvent]:
-    events = run.add_text(event.get("answer"))
-    run.agent_spoke = run.agent_spoke or bool(events)
-    return events
+    return run.add_agent_text(event.get("answer"))
 
 
 def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
@@ -140,8 +140,20 @@ def _read_text_replace(run: Run, event: Event) -> list[AnswerEvent]:
 
 
 def _read_reasoning_chunk(run: Run, event: Event) -> list[AnswerEvent]:
-    reasoning = _text(_data(event).get("reasoning"))
-    return [ReasoningDelta(reasoning)] if reasoning else []
+    data = _data(event)
+    reasoning = _text(data.get("reasoning"))
+    if not reasoning:
+        return []
+    begins, run.thinking_node = run.thinking_node != data.get("node_id"), data.get("node_id")
+    return [ReasoningDelta(reasoning, begins)]
+
+
+def _read_agent_thought(run: Run, event: Event) -> list[AnswerEvent]:
+    return [*run.agent.take_thought(event)]
+
+
+def _read_agent_log(run: Run, event: Event) -> list[AnswerEvent]:
+    return [*run.agent.take_log(_data(event))]
 
 
 # --- flows ------------------------------------------------------------------------------------------------------------
@@ -151,6 +163,11 @@ def _read_workflow_started(run: Run, event: Event) -> list[AnswerEvent]:
     run.is_flow = True
     run.workflow_run_id = _text(event.get("workflow_run_id")) or run.workflow_run_id
     return []
+
+
+def _read_node_started(run: Run, event: Event) -> list[AnswerEvent]:
+    title = _text(_data(event).get("title")) if run.tells_progress else None
+    return [ReasoningDelta(f"\n• {one_line(title, 100)}")] if title else []
 
 
 def _read_node_finished(run: Run, event: Event) -> list[AnswerEvent]:
@@ -169,7 +186,7 @@ def _read_node_retry(run: Run, event: Event) -> list[AnswerEvent]:
 
 def _read_iteration_started(run: Run, event: Event) -> list[AnswerEvent]:
     run.begin_iteration()
-    return []
+    return _read_node_started(run, event)
 
 
 def _read_iteration_completed(run: Run, event: Event) -> list[AnswerEvent]:
@@ -239,7 +256,7 @@ def _text(value: Any) -> str | None:
 READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
     "message": _read_message,  # chat, chatflow, completion; agent: the closing repetition
     "agent_message": _read_agent_message,  # agent-chat, agent
-    "agent_thought": _skip,  # a state that repeats agent_message's text, not a delta
+    "agent_thought": _read_agent_thought,  # a state, not a delta
     "message_file": _read_message_file,
     "message_replace": _read_message_replace,
     "message_end": _read_message_end,
@@ -252,18 +269,18 @@ READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
     "human_input_required": _read_pause,  # >= 1.14
     "human_input_form_filled": _skip,
     "human_input_form_timeout": _skip,
-    "node_started": _skip,
+    "node_started": _read_node_started,
     "node_finished": _read_node_finished,
     "node_retry": _read_node_retry,
     "iteration_started": _read_iteration_started,
     "iteration_next": _skip,
     "iteration_completed": _read_iteration_completed,
-    "loop_started": _skip,  # unlike an iteration's, a loop's text is in outputs.answer
+    "loop_started": _read_node_started,  # unlike an iteration's, a loop's text is in outputs.answer
     "loop_next": _skip,
     "loop_completed": _skip,
     "parallel_branch_started": _skip,  # 0.8 to 1.8
     "parallel_branch_finished": _skip,
-    "agent_log": _skip,
+    "agent_log": _read_agent_log,
     "tts_message": _skip,
     "tts_message_end": _skip,
     "error": _read_error,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.dify_api.agent_steps import AgentSteps
 from gateway.dify_api.app import AppMode
 from gateway.dify_api.failure import one_line
 from gateway.dify_api.outputs import render_output, render_outputs, renders_as_dify
@@ -19,8 +20,11 @@ _LIMIT_REACHED = frozenset({"length", "max_tokens"})
 class Run:
     """The state of one stream; the rows of READERS call it, and their returns are the answer's events."""
 
-    def __init__(self, mode: AppMode, output_variable: str | None, host: str = "") -> None:
+    def __init__(
+        self, mode: AppMode, output_variable: str | None, host: str = "", tells_progress: bool = False
+    ) -> None:
         self.mode = mode
+        self.tells_progress = tells_progress  # each node of a flow, as it begins
         self.host = host  # of the Dify: scheme, name and port
         self.output_variable = output_variable
         self.task_id: str | None = None
@@ -31,6 +35,8 @@ class Run:
         self.text = StreamedText()
         self.speaker: Any = None  # where the last text came from: [node id, variable]
         self.agent_spoke = False
+        self.agent = AgentSteps(thinks_apart=mode is AppMode.AGENT)
+        self.thinking_node: Any = None  # whose reasoning_chunk came last
         self.is_flow = False  # a workflow engine runs; moderation and annotations answer a chatflow without it
         self.retried = False  # what a failed attempt streamed is in the text
         self.iteration_spoke = False
@@ -57,6 +63,15 @@ class Run:
             return []
         text = self.text.add(text)
         return [TextDelta(text)] if text else []
+
+    def add_agent_text(self, text: Any) -> list[AnswerEvent]:
+        """Take more of an agent's text, parted from what it said before the tool that it ran."""
+        events = self.add_text(text)
+        if not events:
+            return []
+        self.agent_spoke = True
+        gap = self.agent.say(text)
+        return [TextDelta(gap), *events] if gap else events
 
     def add_file(self, url: str, is_image: bool) -> list[AnswerEvent]:
         """Show a file that the app has made as a link; Dify's own text does not speak of it."""

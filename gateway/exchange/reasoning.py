@@ -59,6 +59,8 @@ class ReasoningStage:
 
     def _show_thought(self, delta: ReasoningDelta) -> list[AnswerEvent]:
         text = self._gap() + delta.text if delta.begins else delta.text
+        if not self._thought and not (text := text.lstrip("\n")):
+            return []
         self._thought = (self._thought + text)[-2:]
         if self._wish is Reasoning.FIELD:
             return [ReasoningDelta(text)]

@@ -62,3 +62,25 @@ async def test_a_request_wins_over_the_setting(gateway: Gateway, start_gateway: 
     )
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "X-Reasoning"
+
+
+@pytest.mark.parametrize("version", ["0.15.3", "1.12.1", "1.16.0"])
+async def test_an_agent_s_tools_are_thoughts(
+    start_simulator: StartSimulator, start_gateway: StartGateway, version: str
+) -> None:
+    gateway = await start_gateway(await start_simulator(version))
+    tool_run = '→ current_time {"timezone":"UTC"}\n← 2026-11-22 06:50:17'
+    assert await whole(gateway, "Demo Agent", "[[n=2 tool=pretext]]") == (
+        tool_run,
+        "Let me look that up.\n\nw1 w2 ",
+    )
+    assert (await whole(gateway, "Demo Agent", "[[n=2 tool]]", "drop"))[0] is None
+
+
+async def test_a_flow_s_nodes_are_named_if_switched_on(
+    start_simulator: StartSimulator, start_gateway: StartGateway
+) -> None:
+    gateway = await start_gateway(await start_simulator(), WORKFLOW_PROGRESS="true")
+    thoughts, text = await whole(gateway, "Demo Chatflow", "[[n=2 think]]")
+    assert text == "w1 w2 "
+    assert thoughts == f"• START\n• LLM\n\n{THOUGHTS}\n• ANSWER"

@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "queue_seconds": 5.0,
     "starts_per_second": 1000.0,
     "reasoning": Reasoning.FIELD,
+    "workflow_progress": False,
     "smooth_streaming": Smoothing.AUTO,
     "smooth_max_delay": 0.25,
     "conversation_memory_mode": 2,

@@ -555,3 +555,30 @@ def test_a_long_answer_is_compared_too() -> None:
     assert text_of(answer) == whole + "\nm"
     answer = read(AppMode.WORKFLOW, *map(chunk, deltas), flow_finished({"text": whole[1:]}))
     assert end_of(answer).text == whole[1:]
+
+
+# --- what flows do ----------------------------------------------------------------------------------------------------
+
+
+def test_nodes_are_named_when_they_start_if_asked() -> None:
+    frames = [event(name, data={"title": name}) for name in ("node_started", "iteration_started", "loop_started")]
+    frames += [event("node_started", data={"title": title}) for title in ("", None, 3)]
+    assert receive(AnswerReader(AppMode.WORKFLOW), *frames) == [Started("t", "c", "m")]
+    told = receive(AnswerReader(AppMode.WORKFLOW, tells_progress=True), *frames)
+    assert told[1:] == [ReasoningDelta(f"\n• {name}_started") for name in ("node", "iteration", "loop")]
+
+
+def test_each_node_s_reasoning_is_a_thought_of_its_own() -> None:
+    said = [("a", "one"), ("a", " more"), ("b", "two")]
+    frames = [event("reasoning_chunk", data={"node_id": node, "reasoning": text}) for node, text in said]
+    told = receive(AnswerReader(AppMode.ADVANCED_CHAT), *frames)[1:]
+    assert told == [ReasoningDelta("one", True), ReasoningDelta(" more"), ReasoningDelta("two", True)]
+
+
+def test_an_agent_s_texts_are_parted_but_compared_without_the_gap() -> None:
+    frames = [event("agent_thought", id="1"), event("agent_message", answer="Let me look.")]
+    frames += [event("agent_thought", id="2"), event("agent_message", answer="Noon.")]
+    events = read(AppMode.AGENT_CHAT, *frames, event("message_replace", answer="Let me look.Noon."), MESSAGE_END)
+    assert text_of(events) == "Let me look.\n\nNoon."
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason is FinishReason.STOP

@@ -131,8 +131,8 @@ FINISHED: dict[str, tuple[str, str, tuple[int, int, int] | None, str | None]] = 
     ),
     "0.15.3/agent_stream_tool": (W3, "stop", (38, 4, 42), None),
     "1.12.1/agent_stream_tool": (W3, "stop", (38, 4, 42), None),
-    "0.15.3/agent_stream_tool_pretext": ("Let me look that up." + W3, "stop", (40, 6, 46), None),
-    "1.12.1/agent_stream_tool_pretext": ("Let me look that up." + W3, "stop", (45, 6, 51), None),
+    "0.15.3/agent_stream_tool_pretext": ("Let me look that up.\n\n" + W3, "stop", (40, 6, 46), None),
+    "1.12.1/agent_stream_tool_pretext": ("Let me look that up.\n\n" + W3, "stop", (45, 6, 51), None),
     "0.15.3/agent_stream_qrcode_file": (QR_CODE + W3, "stop", (60, 4, 64), None),
     "0.15.3/agent_react_stream": (
         'Thought: done Action: {"action":"Final Answer","action input":"forty-two"} ',
@@ -219,7 +219,7 @@ FINISHED: dict[str, tuple[str, str, tuple[int, int, int] | None, str | None]] = 
     "1.16-handmade/chatflow_finished_lost": ("Hello!", "stop", (20, 4, 24), None),
     "1.16-handmade/chatflow_annotation": ("Annotated.", "stop", (0, 0, 0), None),
     "1.16-handmade/chatflow_moderated": ("Something bad", "content_filter", (20, 2, 22), "Blocked."),
-    "1.16-handmade/agent_closing_message": ("Let me look. It is 3 °C.", "stop", (45, 9, 54), None),
+    "1.16-handmade/agent_closing_message": ("Let me look. \n\nIt is 3 °C.", "stop", (45, 9, 54), None),
     "1.16-handmade/agent_only_closing_message": ("It is 3 °C.", "stop", (45, 9, 54), None),
     "1.16-handmade/workflow_two_outputs": ("Bonjour\n0.93", "stop", (10, 1, 11), None),
     "1.16-handmade/workflow_length": ("Cut of", "length", (15, 3, 18), None),
@@ -288,9 +288,39 @@ def test_ids_are_told_with_the_first_event() -> None:
     assert workflow.workflow_run_id
 
 
+CLOCK = '→ current_time {"timezone":"UTC"}\n← '
+WHALES = "The blue whale is the largest animal on earth. A blue whale can be 30 metres long"
+THOUGHT = {
+    "0.15.3/agent_stream_notool": "",
+    "1.12.1/agent_stream_notool": "",
+    "0.15.3/agent_stream_tool": CLOCK + "2026-11-22 06:45:58",
+    "1.12.1/agent_stream_tool": CLOCK + "2026-11-22 06:50:17",
+    "0.15.3/agent_stream_tool_pretext": CLOCK + "2026-11-22 06:45:58",
+    "1.12.1/agent_stream_tool_pretext": CLOCK + "2026-11-22 06:50:19",
+    "0.15.3/agent_react_stream": "",
+    "1.12.1/kb_agent_stream": CLOCK + "2026-11-22 08:18:42",
+    "1.16-handmade/agent_closing_message": "I need the weather→ weather\n← 3 CNow I know",
+}
+
+
+@pytest.mark.parametrize("name", THOUGHT)
+def test_what_agents_did_is_told_once(name: str) -> None:
+    told = [event for event in read_trace(name) if isinstance(event, ReasoningDelta)]
+    assert "".join(event.text for event in told) == THOUGHT[name]
+
+
+def test_an_agent_s_look_into_its_knowledge_is_told() -> None:
+    told = "".join(e.text for e in read_trace("1.12.1/kb_agent_dataset_tool") if isinstance(e, ReasoningDelta))
+    tool = "dataset_7f2d9bd1_2e9a_4055_8d99_d1faf0fe6ec7"
+    clock, call, result = told.split("→ ")[1], *told.split("→ ")[2].split("\n← ")
+    assert clock.startswith("current_time ")
+    assert call.startswith(tool + " {")
+    assert result.startswith(WHALES)
+
+
 def test_reasoning_is_told_apart() -> None:
     events = read_trace("1.16-handmade/chatflow_end_first")
-    assert events[1:3] == [ReasoningDelta("User "), ReasoningDelta("greets")]
+    assert events[1:3] == [ReasoningDelta("User ", begins=True), ReasoningDelta("greets")]
 
 
 @pytest.mark.parametrize(

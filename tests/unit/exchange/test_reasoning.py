@@ -58,6 +58,11 @@ def test_thoughts_that_end_a_line_are_one_empty_line_apart() -> None:
     assert show(Reasoning.FIELD, *events, Finished())[0] == "one\n\ntwo\n\nthree"
 
 
+def test_thoughts_do_not_begin_with_an_empty_line() -> None:
+    events = [ReasoningDelta("\n"), ReasoningDelta("\n• LLM"), ReasoningDelta("\n• ANSWER"), Finished()]
+    assert show(Reasoning.FIELD, *events)[0] == "• LLM\n• ANSWER"
+
+
 def test_a_step_ends_a_thought_that_was_left_open() -> None:
     events = [TextDelta("<think>\nI need the clock."), ReasoningDelta("→ clock", begins=True), TextDelta("It is noon.")]
     assert show(Reasoning.FIELD, *events, Finished())[:2] == ("I need the clock.\n\n→ clock", "It is noon.")
