@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _FOLD_PIECES = 256
+_FOLD_CHARS = 4096
 _LINE_CHARS = 200  # of a line that are looked at: a fence stands at its beginning
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
@@ -15,13 +16,15 @@ class MarkdownPlace:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
+        self._size = 0  # of them all
         self._line = ""
         self._fence = ""  # what opened the block of code: ``` or longer, or tildes
 
     def feed(self, text: str) -> None:
         """Go on."""
         self._pieces.append(text)
-        if len(self._pieces) >= _FOLD_PIECES:
+        self._size += len(text)
+        if self._size >= _FOLD_CHARS or len(self._pieces) >= _FOLD_PIECES:
             self._fold()
 
     @property
@@ -41,6 +44,7 @@ class MarkdownPlace:
             return
         *lines, rest = (self._line + "".join(self._pieces)).split("\n")
         self._pieces.clear()
+        self._size = 0
         for line in lines:
             self._end_line(line)
         self._line = rest if len(rest) <= 2 * _LINE_CHARS else rest[:_LINE_CHARS] + rest[-_LINE_CHARS:]
