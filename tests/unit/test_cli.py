@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import cli
+from gateway import app_keys, cli
 from gateway.apps.registry import AppState
 from gateway.cli import main
 from gateway.dify_api.app import App, AppKey, AppMode
@@ -49,7 +49,7 @@ def test_a_bad_configuration_is_told_at_once_and_exits_78(
         "The configuration cannot be used:",
         "  SERVER_PORT='http': not a whole number",
         "  LOG_LEVEL='loud': not one of debug, info, warning, error",
-        "  DIFY_API_KEYS, key 1: has an unknown option; there are mode, query, output, memory, smooth",
+        f"  DIFY_API_KEYS, key 1: has an unknown option; there are {', '.join(app_keys._OPTIONS)}",
     ]
 
 
