@@ -7,10 +7,11 @@ from types import TracebackType
 
 from gateway.dify_api import calls
 from gateway.dify_api.app import App
+from gateway.dify_api.file_plan import FilePlan, plan_files
 from gateway.dify_api.inputs import fill_inputs
 from gateway.dify_api.messages import is_last_message
 from gateway.dify_run import DifyRun
-from gateway.errors import ConversationNotFound, GatewayError
+from gateway.errors import ConversationNotFound, GatewayError, InvalidRequest
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, TextDelta
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
@@ -53,9 +54,9 @@ class LiveAnswer:
         scope = Scope(self._app.key.key, self._user, self._app.mode.has_conversations, legacy_user)
         self._thread = MEMORY_MODES[self._memory_mode].recall(self._turn, scope)
         self._user = self._thread.user
-        inputs = fill_inputs(self._app, self._turn.inputs, self._thread.prompt.query)
+        question = self._check()  # before anything is sent
         self._run = DifyRun(self._app, self._user, self._services, self._timeline)
-        self._run.begin(self._ask(inputs))
+        self._run.begin(self._ask(*question))
         self._services.answers_in_flight += 1
         return self
 
@@ -78,18 +79,38 @@ class LiveAnswer:
         self._services.answers_in_flight -= 1
         self._run.end()
 
-    async def _ask(self, inputs: dict[str, JSONValue]) -> None:
+    async def _ask(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
         if await self._has_moved_on():
             self._thread = self._thread.anew(Outcome.BRANCHED)
+            plan, inputs = self._check()
         try:
-            await self._run.ask(calls.ask(self._app, self._thread.prompt, inputs, self._user))
+            await self._put(plan, inputs)
         except ConversationNotFound:
             if self._thread.prompt.conversation_id is None:
                 raise
             self._thread = self._thread.anew(Outcome.HEALED)
-            await self._run.ask(calls.ask(self._app, self._thread.prompt, inputs, self._user))
+            await self._put(*self._check())
         finally:
             self._timeline.memory = self._thread.outcome
+        self._turn.let_files_go()
+
+    def _check(self) -> tuple[FilePlan, dict[str, JSONValue]]:
+        """What the app is to get besides the text. Raises InvalidRequest, BodyTooLarge."""
+        prompt, given = self._thread.prompt, self._turn.inputs
+        plan = plan_files(self._app, self._user, prompt, given)
+        return plan, fill_inputs(self._app, {**given, **plan.inputs()}, prompt.query)
+
+    async def _put(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
+        """Bring the files to Dify, then ask."""
+        app, user, uploads = self._app, self._user, self._services.uploads
+        plan = await uploads.bring(app, user, plan)
+        call = calls.ask(app, self._thread.prompt, {**inputs, **plan.inputs()}, user, plan.message_files())
+        try:
+            await self._run.ask(call)
+        except InvalidRequest as error:
+            uploads.forget(app, user, plan)
+            plan.blame(error)
+            raise
 
     async def _has_moved_on(self) -> bool:
         """Whether Dify's conversation holds more than the client shows: an answer that was deleted or made anew."""

@@ -18,6 +18,7 @@ from gateway.observability.metrics import Metrics
 from gateway.peers.redis_link import Peers
 from gateway.policy.pacer import TICK_SECONDS, PacingLoad
 from gateway.settings import Settings
+from gateway.uploads import Uploads
 from gateway.upstream.dify_client import DifyClient
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Services:
     dify: DifyClient
     registry: AppRegistry
     refresher: AppRefresher
+    uploads: Uploads
     background: Background
     peers: Peers | None
     pacing: PacingLoad
@@ -87,6 +89,7 @@ class Services:
         self.settings = settings
         self.metrics.configured.set(time.time())
         self.dify.use(settings)
+        self.uploads.settings = settings
         await self.refresher.use(settings)
 
     async def close(self) -> None:
@@ -118,6 +121,7 @@ def build_services(settings: Settings) -> Services:
         dify=dify,
         registry=registry,
         refresher=AppRefresher(settings, dify, registry, metrics),
+        uploads=Uploads(settings, dify, metrics, clock),
         background=Background(),
         peers=Peers(settings.redis_url) if settings.redis_url else None,
         pacing=PacingLoad(),

@@ -104,6 +104,15 @@ class Settings:
     )
     starts_per_second: float = knob("1000", "Answers that may start per second in this process", seconds(0.1, 100_000))
 
+    # files
+    upload_timeout: float = knob("120", "Seconds that one file's upload to Dify may take", seconds(1, 3600))
+    upload_cache_seconds: float = knob(
+        "3600", "Seconds in which the same file of the same user is not uploaded again", seconds(0, 604_800)
+    )
+    upload_cache_files: int = knob(
+        "10000", "Uploaded files that are remembered, about 300 bytes each", whole(0, 1_000_000)
+    )
+
     # conversation
     conversation_memory_mode: int = knob(
         "2", "How history reaches Dify: " + "; ".join(f"{n} {m.meaning}" for n, m in MEMORY_MODES.items()), memory_mode

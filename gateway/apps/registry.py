@@ -148,6 +148,8 @@ def _build_app(key: AppKey, description: AppDescription, created: int) -> App | 
         mode=mode,
         description=description.description,
         inputs=description.inputs,
+        files=description.files,
+        sizes=description.sizes,
         created=created,
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.exchange.model import InputField, Model
+from gateway.dify_api.file_rules import NO_LIMITS, SizeLimits
+from gateway.exchange.model import FileRules, InputField, Model
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 
@@ -71,7 +72,9 @@ class App:
     description: str = ""
     inputs: tuple[InputField, ...] = ()
     created: int = 0  # Unix seconds: when the gateway first saw it
+    files: FileRules | None = None  # None: its messages carry no files, though its inputs may
+    sizes: SizeLimits = NO_LIMITS
 
     def model(self) -> Model:
         """The app as an entry of the model list."""
-        return Model(self.model_id, self.created, self.name, self.mode, self.description, self.inputs)
+        return Model(self.model_id, self.created, self.name, self.mode, self.description, self.inputs, self.files)

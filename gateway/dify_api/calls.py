@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -18,7 +18,8 @@ class DifyCall:
 
     method: str
     path: str  # below the key's base_url
-    body: bytes | None = None  # JSON
+    body: bytes | None = None
+    content_type: str = "application/json"  # of the body
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,18 @@ class _Routes:
     fields: Callable[[App, Prompt], dict[str, JSONValue]]
 
 
-def ask(app: App, prompt: Prompt, inputs: Mapping[str, JSONValue], user: str) -> DifyCall:
-    """Put a question to an app. Raises InvalidRequest when the inputs cannot be written as JSON.
+def ask(
+    app: App, prompt: Prompt, inputs: Mapping[str, JSONValue], user: str, files: Sequence[JSONValue] = ()
+) -> DifyCall:
+    """Put a question to an app, with the files of the message. Raises InvalidRequest for inputs that are no JSON.
 
     Always streaming: agents refuse to block, proxies cut long blocking calls, and only a stream tells the task id
     that stopping needs.
     """
     routes = _ROUTES[app.mode]
     body = {"inputs": dict(inputs), **routes.fields(app, prompt), "response_mode": "streaming", "user": user}
+    if files:
+        body["files"] = list(files)
     try:
         encoded = json_codec.dumps(body)
     except ValueError as error:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.dify_api.app import AppMode
+from gateway.dify_api.file_rules import NO_LIMITS, SizeLimits, read_message_rules, read_size_limits, read_variable_rules
 from gateway.errors import UpstreamProtocolError
-from gateway.exchange.model import InputField
+from gateway.exchange.model import FileRules, InputField
 from gateway.exchange.turn import JSONValue
 
 DEFAULT_NAME = "dify-app"  # for an app whose name is empty
@@ -30,6 +31,8 @@ class AppDescription:
     description: str = ""
     mode: AppMode | None = None  # None: Dify before 1.4, or a mode that this gateway does not know
     inputs: tuple[InputField, ...] = ()
+    files: FileRules | None = None
+    sizes: SizeLimits = NO_LIMITS
 
 
 def read_description(info: object, parameters: object) -> AppDescription:
@@ -46,6 +49,8 @@ def read_description(info: object, parameters: object) -> AppDescription:
         description=_text(info.get("description")),
         mode=_read_mode(info.get("mode")),
         inputs=tuple(fields.values()),
+        files=read_message_rules(parameters.get("file_upload")),
+        sizes=read_size_limits(parameters.get("system_parameters")),
     )
 
 
@@ -135,6 +140,7 @@ def _read_field(entry: object) -> InputField | None:
                 max_length=_read_limit(field.get("max_length")),
                 options=tuple(map(_text, filter(_is_text, options))) if isinstance(options, list) else (),
                 default=None if default == "" else _json_value(default),  # an unset default is written as ""
+                files=read_variable_rules(_text(kind), field),
             )
     return None
 

@@ -187,10 +187,18 @@ KINDS = (
     FailureKind(
         InvalidRequest,
         "Dify refuses a file.{dify}",
-        says=r"Invalid upload file|File validation failed|Number of \w+ files exceeds|Invalid file url|\bToolFile\b"
-        r"|is not a valid FileType|Reached maximum retries .* for URL",
+        says=r"Invalid upload file|File validation failed|Number of (?:\w+ )?files exceeds|Invalid file url"
+        r"|\bToolFile\b|is not a valid FileType|Reached maximum retries .* for URL|Detected file type does not match"
+        r"|^Filename contains invalid|^The specified filename does not exist|^File extension .* is not allowed",
         param="messages",
         options=_NO_RETRY,
+    ),
+    FailureKind(
+        BodyTooLarge,
+        "The file is larger than Dify takes.",
+        codes=("file_too_large",),
+        param="messages",
+        options={"code": "file_too_large"},
     ),
     FailureKind(
         InvalidRequest, "The message is empty.", says="^query is required", param="messages", options=_NO_RETRY
@@ -202,9 +210,9 @@ KINDS = (
     FailureKind(
         InvalidRequest,
         "Dify takes no files of this type.{dify}",
-        codes=("unsupported_file_type", "unsupported_audio_type"),
+        codes=("unsupported_file_type", "unsupported_audio_type", "file_extension_blocked"),
         param="messages",
-        options=_NO_RETRY,
+        options={**_NO_RETRY, "code": "unsupported_file_type"},
     ),
     FailureKind(RunFailed, "Dify does not understand the gateway's request.{dify}", statuses=(415,), by_dify=True),
     FailureKind(RunFailed, "Dify reports an internal error.{dify}", statuses=(500,)),

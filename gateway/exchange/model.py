@@ -8,6 +8,17 @@ from gateway.exchange.turn import JSONValue
 
 
 @dataclass(frozen=True, slots=True)
+class FileRules:
+    """What files an app, or one of its variables, takes, in Dify's words."""
+
+    types: tuple[str, ...] = ()  # image, document, audio, video, custom; none given: any
+    extensions: tuple[str, ...] = ()  # of custom files: .zip
+    methods: tuple[str, ...] = ()  # local_file, remote_url; none given: both
+    image_methods: tuple[str, ...] = ()  # the same for images
+    number: int | None = None  # in one message
+
+
+@dataclass(frozen=True, slots=True)
 class InputField:
     """One variable that an app asks for, as Dify's /parameters describes it."""
 
@@ -18,6 +29,7 @@ class InputField:
     max_length: int | None = None  # characters; for a file-list, files
     options: tuple[str, ...] = ()
     default: JSONValue = None
+    files: FileRules | None = None  # of a file or file-list
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +42,4 @@ class Model:
     mode: str
     description: str = ""
     inputs: tuple[InputField, ...] = ()
+    files: FileRules | None = None  # None: its messages carry no files

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.exchange.attachment import Attachment, InlineFile
 from gateway.exchange.reasoning import Reasoning
 
 JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
@@ -27,6 +28,21 @@ class Message:
     role: Role
     text: str
     call_ids: tuple[str, ...] = ()  # of the tools that an assistant's message calls
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The text; of a message that is files only, their mention, as an app must be asked something."""
+        return self.text if self.text.strip() else self._mentions
+
+    @property
+    def told(self) -> str:
+        """The text and a mention of each file: for a history, where files have no place."""
+        return "\n".join(part for part in (self.text, self._mentions) if part.strip())
+
+    @property
+    def _mentions(self) -> str:
+        return "\n".join(attachment.mention for attachment in self.attachments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +57,19 @@ class Turn:
     user: str | None = None  # as the client named its end user
     reasoning: Reasoning = Reasoning.FIELD  # what becomes of the thoughts in its answer
 
+    def let_files_go(self) -> None:
+        """Free the memory of inline files: Dify has those that it needs."""
+        for message in self.messages:
+            for attachment in message.attachments:
+                if isinstance(attachment.content, InlineFile):
+                    attachment.content.let_go()
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What memory makes of a turn: the text for Dify's `query` and the conversation it goes on in."""
+    """What memory makes of a turn: the text for Dify's `query`, the conversation it goes on in, and files."""
 
     query: str
     conversation_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()  # of what is said now: all of them, or the turn is refused
+    earlier: tuple[Attachment, ...] = ()  # of the history that is told anew, oldest first: as many as the app takes

@@ -175,6 +175,12 @@ class Metrics:
             "gateway_backpressure_pauses_total",
             "Times that Dify had to wait because a client took its answer slowly; counted at the answer's end.",
         )
+        self.uploads = self._counter(
+            "gateway_uploads_total",
+            "Files for Dify, by what became of them: ok, failed, known (the same file had been uploaded before).",
+            "outcome",
+            known=("ok", "failed", "known"),
+        )
         self.idempotent_requests = self._counter(
             "gateway_idempotent_requests_total",
             "Requests with an Idempotency-Key and retries of SDKs, by outcome; redis_failed: not shared with others.",

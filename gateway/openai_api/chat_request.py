@@ -119,8 +119,8 @@ def _read_messages(fields: Fields) -> tuple[Message, ...]:
     if not items:
         raise InvalidRequest("Invalid 'messages': expected a non-empty array.", param="messages", code="empty_array")
     messages = tuple(_read_message(item, f"messages[{index}]") for index, item in enumerate(items))
-    if not any(message.text for message in messages):
-        raise InvalidRequest("Invalid 'messages': none of the messages has any text.", param="messages")
+    if not any(message.text or message.attachments for message in messages):
+        raise InvalidRequest("Invalid 'messages': none of the messages has any text or file.", param="messages")
     return messages
 
 
@@ -129,12 +129,14 @@ def _read_message(item: object, path: str) -> Message:
     rule = pick(ROLES, require(fields.get("role"), f"{path}.role"), f"{path}.role")
     if rule.needs_content:
         require(fields.get("content"), f"{path}.content")
-    texts = [read_content(fields.get("content"), f"{path}.content")]
+    content = read_content(fields.get("content"), f"{path}.content")
+    texts = [content.text]
     call_ids: tuple[str, ...] = ()
     if rule.role is Role.ASSISTANT:
         texts += _read_assistant_extras(fields, path)
         call_ids = _read_call_ids(fields.get("tool_calls"))
-    return Message(rule.role, PART_SEPARATOR.join(text for text in texts if text), call_ids)
+    text = PART_SEPARATOR.join(text for text in texts if text)
+    return Message(rule.role, text, call_ids, content.attachments)
 
 
 def _read_call_ids(calls: object) -> tuple[str, ...]:

@@ -1,8 +1,12 @@
-"""A message's content → its text: a string, null, or an array of content parts."""
+"""A message's content → its text and its files: a string, null, or an array of content parts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.errors import InvalidRequest
+from gateway.exchange.attachment import Attachment
+from gateway.openai_api import file_parts
 from gateway.openai_api.parameters import quote, read_object, read_text, require, wrong_type
 
 # The part types that are text, and the field that holds it. Chat completions say text and refusal; the other two are
@@ -14,23 +18,34 @@ TEXT_FIELDS = {"text": "text", "input_text": "text", "output_text": "text", "ref
 PART_SEPARATOR = "\n"
 
 
-def read_content(content: object, path: str) -> str:
-    """All the text of one message's content; null is the empty text."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message holds."""
+
+    text: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+def read_content(content: object, path: str) -> Content:
+    """All the text of one message's content, and its files in their order; null is the empty text."""
     if content is None:
-        return ""
+        return Content()
     if isinstance(content, str):
-        return read_text(content, path)
+        return Content(read_text(content, path))
     if not isinstance(content, list):
         raise wrong_type(path, "a string or an array", content)
-    texts = [_read_part(part, f"{path}[{index}]") for index, part in enumerate(content)]
-    return PART_SEPARATOR.join(text for text in texts if text)
+    parts = [_read_part(part, f"{path}[{index}]") for index, part in enumerate(content)]
+    texts = [part for part in parts if isinstance(part, str) and part]
+    return Content(PART_SEPARATOR.join(texts), tuple(part for part in parts if isinstance(part, Attachment)))
 
 
-def _read_part(part: object, path: str) -> str:
+def _read_part(part: object, path: str) -> str | Attachment:
     fields = read_object(part, path)
     part_type = read_text(require(fields.get("type"), f"{path}.type"), f"{path}.type")
-    field = TEXT_FIELDS.get(part_type)
-    if field is None:
-        message = f"Invalid content part: the type {quote(part_type)} is not supported; send text parts only."
-        raise InvalidRequest(message, param=path, code="unsupported_content_part")
-    return read_text(require(fields.get(field), f"{path}.{field}"), f"{path}.{field}")
+    if field := TEXT_FIELDS.get(part_type):
+        return read_text(require(fields.get(field), f"{path}.{field}"), f"{path}.{field}")
+    if read_file := file_parts.PARTS.get(part_type):
+        return read_file(fields, path)
+    supported = ", ".join(map(repr, [*TEXT_FIELDS, *file_parts.PARTS]))
+    message = f"Invalid content part: the type {quote(part_type)} is not supported. Supported types are: {supported}."
+    raise InvalidRequest(message, param=path, code="unsupported_content_part")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway import json_codec
-from gateway.exchange.model import InputField, Model
+from gateway.exchange.model import FileRules, InputField, Model
 
 
 def model_list(models: Iterable[Model]) -> bytes:
@@ -14,12 +14,13 @@ def model_list(models: Iterable[Model]) -> bytes:
 
 
 def model_document(model: Model) -> bytes:
-    """GET /v1/models/{id}: the entry, and in `dify` the app's description and the inputs a client may send."""
+    """GET /v1/models/{id}: the entry, and in `dify` the app's description, and the inputs and files that it takes."""
     app = {
         "name": model.name,
         "mode": model.mode,
         "description": model.description,
         "inputs": [_input_object(field) for field in model.inputs],
+        "files": model.files and _rules_object(model.files),
     }
     return json_codec.dumps({**_entry(model), "dify": app})
 
@@ -38,4 +39,14 @@ def _input_object(field: InputField) -> dict[str, object]:
         "max_length": field.max_length,
         "options": list(field.options),
         "default": field.default,
+        **({"files": _rules_object(field.files)} if field.files else {}),
+    }
+
+
+def _rules_object(rules: FileRules) -> dict[str, object]:
+    return {
+        "allowed_file_types": list(rules.types),
+        "allowed_file_extensions": list(rules.extensions),
+        "allowed_file_upload_methods": list(rules.methods),
+        "number_limits": rules.number,
     }

@@ -183,7 +183,9 @@ class DifyClient:
 
     # --- small calls --------------------------------------------------------------------------------------------------
 
-    async def fetch(self, key: AppKey, call: DifyCall) -> FetchedAnswer:
+    async def fetch(
+        self, key: AppKey, call: DifyCall, timeout_seconds: float = _FETCH_TIMEOUT_SECONDS
+    ) -> FetchedAnswer:
         """Make a small call. Raises GatewayError when no answer comes; any status is an answer.
 
         An open circuit does not hold it back, but its outcome counts: the refresh, too, finds out that a host is back.
@@ -192,7 +194,7 @@ class DifyClient:
         permit = breaker.allow(self._clock())
         transfer = self._calls.start(self._request(key, call, accept="application/json"))
         try:
-            async with asyncio.timeout(_FETCH_TIMEOUT_SECONDS):
+            async with asyncio.timeout(timeout_seconds):
                 head = await transfer.head()
                 if isinstance(permit, Permit):
                     breaker.succeeded(permit)
@@ -227,7 +229,7 @@ class DifyClient:
             "User-Agent": f"opendify-gateway/{__version__}",
         }
         if call.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = call.content_type
         proxy = urlsplit(self.settings.upstream_proxy) if self.settings.upstream_proxy else None
         return HTTPRequest(
             key.base_url + call.path,

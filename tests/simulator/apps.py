@@ -23,6 +23,8 @@ class FormField:
     max_length: int | None = None
     options: tuple[str, ...] = ()
     default: str = ""
+    file_types: tuple[str, ...] = ("image", "document", "audio", "video")  # of a file or file-list
+    file_extensions: tuple[str, ...] = ()  # of its custom files
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class App:
     status_normal: bool = True
     file_upload: bool = False
     file_limit: int = 2
+    file_types: tuple[str, ...] = ("image",)
+    file_extensions: tuple[str, ...] = ()  # of custom files
+    file_methods: tuple[str, ...] = ("local_file", "remote_url")
     moderation: bool = False
     speaks: bool = False  # TTS autoplay
     opening_statement: str = ""
@@ -130,6 +135,32 @@ VISION_COMPLETION = App(
     form=(FormField("paragraph", "query", required=True),),
     file_upload=True,
 )
+ANY_FILE_CHAT = App(
+    _key("testanyfile"),
+    "Any File Chatbot",
+    "chat",
+    file_upload=True,
+    file_limit=6,
+    file_types=("image", "document", "audio", "video", "custom"),
+    file_extensions=(".zip", ".dat"),
+)
+FILE_WORKFLOW = App(
+    _key("testfileflow"),
+    "File Workflow",
+    "workflow",
+    form=(
+        FormField("paragraph", "query", max_length=100_000),
+        FormField("file", "doc", required=True, file_types=("document",)),
+        FormField("file-list", "pics", max_length=3, file_types=("image", "custom"), file_extensions=(".dat",)),
+    ),
+)
+FILE_VARIABLE_CHATFLOW = App(
+    _key("testfilechatflow"),
+    "File Variable Chatflow",
+    "advanced-chat",
+    form=(FormField("file", "doc", file_types=("document",)),),
+    file_upload=True,
+)
 TWO_OUTPUTS_WORKFLOW = App(
     _key("testtwooutputs"),
     "Two Outputs",
@@ -168,6 +199,9 @@ ALL_APPS: tuple[App, ...] = (
     VISION_CHATFLOW,
     VISION_AGENT,
     VISION_COMPLETION,
+    ANY_FILE_CHAT,
+    FILE_WORKFLOW,
+    FILE_VARIABLE_CHATFLOW,
     TWO_OUTPUTS_WORKFLOW,
     NO_LLM_WORKFLOW,
     ODD_NAME_WORKFLOW,

@@ -77,24 +77,32 @@ def site(app: App) -> dict[str, Any]:
 
 
 def _basic_upload(app: App, profile: VersionProfile) -> dict[str, Any]:
-    methods = ["remote_url", "local_file"]
+    methods = [method for method in ("remote_url", "local_file") if method in app.file_methods]
     limit = app.file_limit if app.file_upload else 3
     image = {"enabled": app.file_upload, "number_limits": limit, "detail": "high", "transfer_methods": methods}
     upload: dict[str, Any] = {"image": image}
-    if app.file_upload and profile.strict_bodies:
-        upload |= {"enabled": True, "allowed_file_types": ["image"], "allowed_file_extensions": []}
+    if app.file_upload and (profile.strict_bodies or app.file_types != ("image",)):
+        upload |= {"enabled": True, "allowed_file_types": list(app.file_types)}
+        upload |= {"allowed_file_extensions": list(app.file_extensions)}
         upload |= {"allowed_file_upload_methods": methods, "number_limits": limit}
     return upload
 
 
 def _flow_upload(app: App) -> dict[str, Any]:
-    methods = ["local_file", "remote_url"]
-    limit = app.file_limit if app.file_upload else 3
+    methods = list(app.file_methods)
+    if app.file_upload:
+        return {
+            "enabled": True,
+            "allowed_file_types": list(app.file_types),
+            "allowed_file_extensions": list(app.file_extensions),
+            "allowed_file_upload_methods": methods,
+            "number_limits": app.file_limit,
+        }
     return {
-        "enabled": app.file_upload,
+        "enabled": False,
         "allowed_file_types": ["image"],
         "allowed_file_extensions": [".JPG", ".PNG"],
         "allowed_file_upload_methods": methods,
-        "number_limits": limit,
-        "image": {"enabled": app.file_upload, "number_limits": limit, "transfer_methods": methods},
+        "number_limits": 3,
+        "image": {"enabled": False, "number_limits": 3, "transfer_methods": methods},
     }

@@ -61,6 +61,7 @@ def _read_number(field: FormField, value: Any) -> Any:
 
 
 def _read_file(field: FormField, value: Any) -> Any:
+    """The shape alone: which file it is, the workspace knows."""
     if not isinstance(value, dict):
         raise InvalidInput(f"{field.variable} in input form must be a file")
     return value
@@ -116,8 +117,8 @@ def _describe_flow_field(field: FormField) -> dict[str, Any]:
     }
     if field.kind in _FILE_KINDS:
         shown |= {
-            "allowed_file_types": ["image", "document", "audio", "video"],
+            "allowed_file_types": list(field.file_types),
             "allowed_file_upload_methods": ["local_file", "remote_url"],
-            "allowed_file_extensions": [],
+            "allowed_file_extensions": list(field.file_extensions),
         }
     return shown

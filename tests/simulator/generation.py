@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulator.agent_app import AgentApp
 from tests.simulator.apps import AGENT_MODES, CHAT_MODES, FLOW_MODES, App
-from tests.simulator.attachments import read_references
+from tests.simulator.attachments import Uploader, read_inputs_files, read_references
 from tests.simulator.checks import GenerationBody
 from tests.simulator.faults import http_fault, too_many_requests
 from tests.simulator.flow_app import FlowApp
@@ -61,8 +61,9 @@ def generate(simulator: Simulator, caller: Caller, body: GenerationBody, path: s
         code, message = _NO_BLOCKING[app.mode]
         raise error(400, code, message)
     conversation = _conversation(simulator, caller, body, path)
-    inputs = _inputs(simulator, app, body, conversation)
-    files = read_references(app, body.files, simulator.store, simulator.profile)
+    uploader = Uploader(app, caller.user, simulator.store, simulator.profile)
+    inputs = read_inputs_files(uploader, _inputs(simulator, app, body, conversation))
+    files = read_references(uploader, body.files)
     query = body.query or _text_of(inputs)
     script = _script(query, inputs)
     if (early := _instead_of_a_run(simulator, app, script)) is not None:

@@ -81,6 +81,8 @@ class VersionProfile:
     foreign_stop_aborts: bool  # anybody's stop ends a flow, as a failure
     background_flows: bool  # a flow's answer is stored although the client left
     upload_fields: tuple[str, ...]
+    custom_files_in_basic_apps: bool  # files of no known type, whose extension the app lists
+    files_bound_to_user: bool  # who uploaded a file, and for which app, is looked at when it is used
 
 
 _V0_15_3 = VersionProfile(
@@ -127,6 +129,8 @@ _V0_15_3 = VersionProfile(
     foreign_stop_aborts=False,
     background_flows=False,
     upload_fields=(),
+    custom_files_in_basic_apps=False,
+    files_bound_to_user=False,
 )
 
 _V1_12_1 = replace(
@@ -174,6 +178,7 @@ _V1_12_1 = replace(
         "conversation_id",
         "file_key",
     ),
+    custom_files_in_basic_apps=True,
 )
 
 _V1_16_0 = replace(
@@ -190,6 +195,7 @@ _V1_16_0 = replace(
     metadata_reasoning=True,
     background_flows=True,
     upload_fields=(*_V1_12_1.upload_fields, "reference"),
+    files_bound_to_user=True,
 )
 
 VERSIONS: dict[str, VersionProfile] = {row.name: row for row in (_V0_15_3, _V1_12_1, _V1_16_0)}

@@ -23,6 +23,7 @@ OVER_SOCKETS = {
     "gateway/dify_run.py": "test_leaving_clients.py",
     "gateway/relay.py": "test_leaving_clients.py",
     "gateway/server.py": "test_process.py",
+    "gateway/uploads.py": "test_attachments.py",
     "gateway/upstream/dify_client.py": "test_failures.py",
     "gateway/upstream/streaming_client.py": "test_leaving_clients.py",
     "gateway/upstream/transfer.py": "test_leaving_clients.py",

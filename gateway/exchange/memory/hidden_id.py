@@ -18,7 +18,7 @@ from gateway.exchange.memory.fingerprint import Transcript, system_fingerprint
 from gateway.exchange.memory.hidden_token import HiddenToken, TokenSeal
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
-from gateway.exchange.memory.thread import Outcome, Scope, Thread
+from gateway.exchange.memory.thread import Outcome, Scope, Thread, files_of
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
 
@@ -40,11 +40,12 @@ class HiddenId:
                 if (token := seal.open(data)) and answered is not None:
                     return _continue(visible, answered, token, covered, user, seal)
         seal = TokenSeal(scope.app_key, scope.user)
-        if scope.legacy_user and answered is not None and (query := _new_text(visible.messages[answered + 1 :])):
+        new = visible.messages[answered + 1 :] if answered is not None else ()
+        if scope.legacy_user and answered is not None and (query := _new_text(new)):
             legacy_id = legacy_token.find(turn.messages[answered].text)
             if legacy_id:
                 seal = TokenSeal(scope.app_key, scope.legacy_user)
-                prompt = Prompt(query, legacy_id)
+                prompt = Prompt(query, legacy_id, files_of(new))
                 return HiddenThread(visible, prompt, scope.legacy_user, seal, Outcome.CONTINUED)
         spoken = [message for message in visible.messages if message.role is not Role.SYSTEM]
         return _start(visible, scope.user, seal, Outcome.FOLDED if len(spoken) > 1 else Outcome.STARTED)
@@ -119,13 +120,14 @@ def _carried(messages: tuple[Message, ...], answered: int | None) -> Iterator[tu
 
 def _continue(turn: Turn, answered: int, token: HiddenToken, covered: int, user: str, seal: TokenSeal) -> HiddenThread:
     """Go on behind the answer that has the token, if the messages that it covers are what they were then."""
-    query = _new_text(turn.messages[answered + 1 :])
+    new = turn.messages[answered + 1 :]
+    query = _new_text(new)
     if not query or Transcript(turn.messages[:covered], seal.transcript_key).fingerprint() != token.fingerprint:
         return _start(turn, user, seal, Outcome.BRANCHED)
     if system_fingerprint(turn.messages, seal.transcript_key) != token.system_fingerprint:
         changed = [message.text for message in turn.messages if message.role is Role.SYSTEM]
         query = "\n\n".join([*(text for text in changed if text.strip()), query])
-    prompt = Prompt(query, token.conversation_id)
+    prompt = Prompt(query, token.conversation_id, files_of(new))
     return HiddenThread(turn, prompt, user, seal, Outcome.CONTINUED, token.message_id)
 
 
@@ -136,5 +138,5 @@ def _last_answer(messages: tuple[Message, ...]) -> int | None:
 
 
 def _new_text(messages: tuple[Message, ...]) -> str:
-    texts = [message.text for message in messages if message.role is not Role.SYSTEM]
+    texts = [message.said for message in messages if message.role is not Role.SYSTEM]
     return "\n\n".join(text for text in texts if text.strip())

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory import zero_width
-from gateway.exchange.memory.thread import Outcome, PlainThread, Scope, Thread
+from gateway.exchange.memory.thread import Outcome, PlainThread, Scope, Thread, files_of
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
 _INTRODUCTION = "The conversation so far:"
@@ -34,16 +34,17 @@ class PromptHistory:
 
     def fold(self, messages: Iterable[Message]) -> Prompt:
         """All messages as one query. Raises InvalidRequest when there is no text in them."""
-        messages = [message for message in messages if message.text.strip()]
+        messages = [message for message in messages if message.said]
         if not messages:
             raise InvalidRequest("'messages' has no text to send to the app.", param="messages")
-        parts = [message.text for message in messages if message.role is Role.SYSTEM]
+        parts = [message.said for message in messages if message.role is Role.SYSTEM]
         spoken = [message for message in messages if message.role is not Role.SYSTEM]
         if len(spoken) == 1:
-            parts.append(spoken[0].text)  # nothing to tell apart, so nothing is added
+            parts.append(spoken[0].said)  # nothing to tell apart, so nothing is added
         elif spoken:
             parts += _folded(spoken)
-        return Prompt("\n\n".join(parts))
+        begin = _now(messages)
+        return Prompt("\n\n".join(parts), None, files_of(messages[begin:]), files_of(messages[:begin]))
 
 
 def _folded(spoken: list[Message]) -> list[str]:
@@ -52,6 +53,12 @@ def _folded(spoken: list[Message]) -> list[str]:
     if last.role is Role.ASSISTANT:
         earlier, current = spoken, []
     else:
-        current = [last.text]
-    history = "\n".join(f"<{message.role}>\n{message.text}\n</{message.role}>" for message in earlier)
+        current = [last.said]
+    history = "\n".join(f"<{message.role}>\n{message.told}\n</{message.role}>" for message in earlier)
     return [f"{_INTRODUCTION}\n{history}", "\n".join([_TASKS[last.role], *current])]
+
+
+def _now(messages: list[Message]) -> int:
+    """Where what is said now begins: behind the last answer."""
+    answers = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
+    return answers[-1] + 1 if answers else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory import zero_width
-from gateway.exchange.memory.thread import Outcome, PlainThread, Scope, Thread
+from gateway.exchange.memory.thread import Outcome, PlainThread, Scope, Thread, files_of
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
 
@@ -17,11 +17,12 @@ class Stateless:
         """Make the query. Raises InvalidRequest when there is no text in it."""
         messages = zero_width.visible(turn.messages)
         texts = [message.text for message in messages if message.role is Role.SYSTEM]
-        texts += [message.text for message in _current(messages)]
+        current = _current(messages)
+        texts += [message.said for message in current]
         query = "\n\n".join(text for text in texts if text.strip())
         if not query:
             raise InvalidRequest("'messages' has no text to send to the app.", param="messages")
-        return PlainThread(Prompt(query), scope.user, Outcome.NONE)
+        return PlainThread(Prompt(query, attachments=files_of(current)), scope.user, Outcome.NONE)
 
 
 def _current(messages: tuple[Message, ...]) -> list[Message]:

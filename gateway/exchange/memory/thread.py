@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.exchange.turn import Prompt
+from gateway.exchange.attachment import Attachment
+from gateway.exchange.turn import Message, Prompt, Role
 
 
 class Outcome(StrEnum):
@@ -77,3 +79,10 @@ class PlainThread:
 
     def anew(self, outcome: Outcome) -> Thread:
         return self
+
+
+def files_of(messages: Iterable[Message]) -> tuple[Attachment, ...]:
+    """What was sent along with these messages; an app's own files are in its answers, not among them."""
+    return tuple(
+        attachment for message in messages if message.role is not Role.ASSISTANT for attachment in message.attachments
+    )

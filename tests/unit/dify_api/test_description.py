@@ -73,7 +73,15 @@ def test_the_fields_of_a_basic_app() -> None:
 
 def test_a_file_lists_max_length_is_read() -> None:
     docs = read_description(INFO, body("0.15.3", "params2_parameters_params_workflow")).inputs[5]
-    assert docs == InputField("docs", "file-list", "docs", False, 3)
+    assert (docs.variable, docs.kind, docs.max_length) == ("docs", "file-list", 3)
+
+
+def test_which_files_an_app_takes_is_read() -> None:
+    vision = read_description(INFO, body("1.12.1", "info_parameters_chat-vision"))
+    assert vision.files is not None
+    assert (vision.files.types, vision.files.number) == (("image",), 2)
+    assert vision.sizes.image == 10 * 1024 * 1024
+    assert read_description(INFO, body("1.12.1", "info_parameters_workflow-files")).files is None
 
 
 @pytest.mark.parametrize(

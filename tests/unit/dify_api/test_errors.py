@@ -86,7 +86,7 @@ RECORDED = [
     ("err_404", UpstreamProtocolError, "upstream_protocol_error", None),
     ("err_root2", UpstreamProtocolError, "upstream_protocol_error", None),
     ("req_huge_header", UpstreamProtocolError, "upstream_protocol_error", None),
-    ("upload_big_doc_16MB", BodyTooLarge, "body_too_large", None),
+    ("upload_big_doc_16MB", BodyTooLarge, "file_too_large", "messages"),
 ]
 
 
@@ -218,8 +218,12 @@ def test_error_events(code: str, status: int | None, words: str, error: type[Gat
         (404, "not_found", "Last Conversation Not Exists.", UpstreamProtocolError, "upstream_protocol_error"),
         (404, "not_found", "Workflow not found with id: x.", UpstreamProtocolError, "upstream_protocol_error"),
         (405, "method_not_allowed", "x", UpstreamProtocolError, "upstream_protocol_error"),
-        (413, "file_too_large", "", BodyTooLarge, "body_too_large"),
-        (415, "unsupported_file_type", "File type not allowed.", InvalidRequest, "invalid_value"),
+        (413, "file_too_large", "", BodyTooLarge, "file_too_large"),
+        (413, "", "Request Entity Too Large", BodyTooLarge, "body_too_large"),
+        (415, "unsupported_file_type", "File type not allowed.", InvalidRequest, "unsupported_file_type"),
+        (400, "file_extension_blocked", "File extension '.exe' is not allowed", InvalidRequest, "invalid_value"),
+        (400, "invalid_param", "Filename contains invalid characters", InvalidRequest, "invalid_value"),
+        (400, "invalid_param", "Number of files exceeds the maximum limit 3", InvalidRequest, "invalid_value"),
         (500, "internal_server_error", "x", RunFailed, "run_failed"),
         (418, "teapot", "x", UpstreamProtocolError, "upstream_protocol_error"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gateway.exchange.model import InputField, Model
+from gateway.exchange.model import FileRules, InputField, Model
 from gateway.openai_api.models import model_document, model_list
 from tests.schemas import validate
 
@@ -49,7 +49,7 @@ def test_a_document_adds_what_the_app_is_and_asks_for() -> None:
     app = body.pop("dify")
     assert body == {"id": "团队/助手 v2", "object": "model", "created": 1_700_000_001, "owned_by": "dify"}
     inputs = app.pop("inputs")
-    assert app == {"name": "助手", "mode": "workflow", "description": "Plans\u2028trips"}
+    assert app == {"name": "助手", "mode": "workflow", "description": "Plans\u2028trips", "files": None}
     assert inputs == [
         {
             "variable": "city",
@@ -84,4 +84,17 @@ def test_a_document_adds_what_the_app_is_and_asks_for() -> None:
 def test_an_app_without_inputs_says_so() -> None:
     body = json.loads(model_document(PLAIN))
     validate("Model", body)
-    assert body["dify"] == {"name": "Travel", "mode": "chat", "description": "", "inputs": []}
+    assert body["dify"] == {"name": "Travel", "mode": "chat", "description": "", "inputs": [], "files": None}
+
+
+def test_a_document_tells_which_files_the_app_takes() -> None:
+    rules = FileRules(types=("image", "custom"), extensions=(".zip",), methods=("local_file",), number=3)
+    shown = {
+        "allowed_file_types": ["image", "custom"],
+        "allowed_file_extensions": [".zip"],
+        "allowed_file_upload_methods": ["local_file"],
+        "number_limits": 3,
+    }
+    model = Model("m", 1, "m", "workflow", inputs=(InputField("pics", "file-list", files=rules),), files=rules)
+    app = json.loads(model_document(model))["dify"]
+    assert (app["files"], app["inputs"][0]["files"]) == (shown, shown)

@@ -1,0 +1,27 @@
+"""What a message says where only text can go."""
+
+from __future__ import annotations
+
+from gateway.exchange.attachment import Attachment, InlineFile, StoredFile
+from gateway.exchange.turn import Message, Role, Turn
+
+CAT = Attachment("a", StoredFile("file-1"), name="cat.png")
+DOG = Attachment("b", StoredFile("file-2"), name="dog.png")
+
+
+def test_a_message_says_its_text_and_a_file_only_where_there_is_none() -> None:
+    assert Message(Role.USER, "Which?", attachments=(CAT,)).said == "Which?"
+    assert Message(Role.USER, " ", attachments=(CAT, DOG)).said == "[attached: cat.png]\n[attached: dog.png]"
+    assert Message(Role.USER, " ").said == ""
+
+
+def test_a_history_tells_of_each_file() -> None:
+    assert Message(Role.USER, "Which?", attachments=(CAT,)).told == "Which?\n[attached: cat.png]"
+    assert Message(Role.USER, "", attachments=(CAT,)).told == "[attached: cat.png]"
+    assert Message(Role.USER, "Which?").told == "Which?"
+
+
+def test_a_turn_lets_its_inline_files_go() -> None:
+    file = InlineFile("QUJD")
+    Turn("m", (Message(Role.USER, "a", attachments=(CAT, Attachment("c", file))),)).let_files_go()
+    assert file.decode() == b""
