@@ -1,4 +1,4 @@
-"""What Prometheus reads, made in pieces: with 200 apps at work it has 15,000 lines, which take 200 ms to write."""
+"""What Prometheus reads, made in pieces: with 200 apps at work it has 15,000 lines, which take 100 to 200 ms to write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 
-_SAMPLES_AT_ONCE = 100  # about a millisecond's work
+_SAMPLES_AT_ONCE = 100  # a millisecond's work
 _END = b"# EOF\n"  # of OpenMetrics
 
 
