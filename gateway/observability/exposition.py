@@ -1,4 +1,4 @@
-"""What Prometheus reads, made in pieces: with 200 apps at work it has 15,000 lines, which take 100 to 200 ms to write."""
+"""What Prometheus reads, in pieces: with 200 apps at work it has 15,000 lines, which take 100 to 200 ms to write."""
 
 from __future__ import annotations
 
