@@ -6,12 +6,13 @@ place in the list.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
-from gateway.key_options import memory_option, parse_options, reasoning_option, smooth_option
+from gateway.key_options import memory_option, name_option, parse_options, reasoning_option, smooth_option
 
 _KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
 
@@ -19,6 +20,7 @@ _OPTIONS = {
     "memory": ("memory_mode", memory_option),
     "smooth": ("smoothing", smooth_option),
     "reasoning": ("reasoning", reasoning_option),
+    "name": ("name", name_option),
 }
 
 
@@ -30,6 +32,15 @@ class ClientKey:
     memory_mode: int | None = None  # None: the app's
     smoothing: Smoothing | None = None
     reasoning: Reasoning | None = None
+    name: str | None = None  # in log lines
+
+    @property
+    def label(self) -> str | None:
+        """Whom a log line names: the client's name, else a digest that tells keys apart and opens nothing."""
+        return self.name or (f"key-{self._digest()}" if self.key else None)
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self.key.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def parse_client_keys(written: str) -> tuple[ClientKey, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -25,6 +26,13 @@ def parse_options(written: str, known: Options) -> dict[str, Any]:
             raise ValueError(f"has {name} twice")
         options[field] = parse(value)
     return options
+
+
+def name_option(value: str) -> str:
+    """A word for log lines."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", value):
+        raise ValueError("name is not 1 to 40 letters, digits, dots, dashes or underscores")
+    return value
 
 
 def memory_option(value: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,6 +125,17 @@ def redis_url(value: str) -> str:
     if url and not re.fullmatch(rf"rediss?://([^/@]*@)?{host}(/\d*)?(\?.*)?|unix://([^/@]*@)?/.+", url):
         raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
     return url
+
+
+def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Addresses and networks like 10.0.0.0/8, comma-separated."""
+    found = []
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        try:
+            found.append(ip_network(item))
+        except ValueError as error:
+            raise ValueError(f"{error}; wanted are addresses and networks like 10.0.0.0/8") from None
+    return tuple(found)
 
 
 def origin(value: str) -> str:

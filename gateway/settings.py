@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 from gateway.client_keys import ClientKey, parse_client_keys
 from gateway.dify_api.app import AppKey
@@ -19,6 +20,7 @@ from gateway.knobs import (
     Knob,
     knob,
     memory_mode,
+    networks,
     one_of,
     optional_base_url,
     optional_proxy,
@@ -71,12 +73,18 @@ class Settings:
     valid_api_keys: tuple[ClientKey, ...] = knob(
         "",
         "Client keys that may use the gateway, separated by commas or lines; options of one client follow a `?`: "
-        "`sk-key?smooth=on&memory=1`",
+        "`sk-key?name=chat-ui&smooth=on&memory=1`",
         parse_client_keys,
         secret=True,
     )
     allow_anonymous: bool = knob(
         "false", "Listen beyond loopback although VALID_API_KEYS is empty and anybody may use every app", switch
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = knob(
+        "",
+        "Addresses and networks of load balancers, comma-separated, e.g. 127.0.0.1,10.0.0.0/8: only their X-Request-ID "
+        "and X-Forwarded-For are believed",
+        networks,
     )
     cors_allow_origin: str = knob("*", "Origin that browsers may call from; * allows all, none allows none", origin)
     max_body_bytes: int = knob("33554432", "Largest request body in bytes", whole(1024, 1 << 30))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from typing import Any, cast
 
 from tornado.iostream import StreamClosedError
@@ -17,6 +16,7 @@ from gateway.observability.request_timeline import RequestTimeline
 from gateway.openai_api.error_body import error_body, error_headers
 from gateway.services import Services
 from gateway.web.client_auth import client_key
+from gateway.web.forwarded import client_address, request_id
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class ApiHandler(RequestHandler):
     def set_default_headers(self) -> None:
         """Also runs when an error clears the headers, so the request id outlives that."""
         if not hasattr(self, "request_id"):
-            self.request_id = f"req_{secrets.token_hex(12)}"
+            peer, proxies = self.request.remote_ip or "", self.services.settings.trusted_proxies
+            self.request_id = request_id(peer, self.request.headers, proxies)
         self.set_header("x-request-id", self.request_id)
         self.set_header("Server", "opendify-gateway")
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -51,6 +52,7 @@ class ApiHandler(RequestHandler):
         """Runs before the body is read."""
         if self.needs_client_key and self.request.method != "OPTIONS":  # browsers ask without the key
             self.client_key = client_key(self.request.headers.get("Authorization"), self.services.settings)
+            self.timeline.client = self.client_key.label
 
     def json_body(self) -> object:
         """The decoded body. Raises InvalidRequest."""
@@ -110,7 +112,9 @@ class ApiHandler(RequestHandler):
         if self.counted:
             status = self.get_status()
             self.timeline.to_metrics(self.services.metrics, status)
-            fields = {"request_id": self.request_id, **self.timeline.fields(status)}
+            peer, proxies = self.request.remote_ip or "", self.services.settings.trusted_proxies
+            address = client_address(peer, self.request.headers, proxies)
+            fields = {"request_id": self.request_id, "address": address, **self.timeline.fields(status)}
             ACCESS_LOG.info("request", extra={"fields": fields})
 
     def _allow_browsers(self) -> None:

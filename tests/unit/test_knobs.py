@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -59,6 +60,8 @@ GOOD: list[tuple[str, str, Any]] = [
     ("REDIS_URL", "rediss://cache?ssl_ca_certs=/etc/ca.pem", "rediss://cache?ssl_ca_certs=/etc/ca.pem"),
     ("REDIS_URL", "redis://[::1]:6379/0", "redis://[::1]:6379/0"),
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ("TRUSTED_PROXIES", " 127.0.0.1 ,10.0.0.0/8,", (ip_network("127.0.0.1/32"), ip_network("10.0.0.0/8"))),
+    ("TRUSTED_PROXIES", "fd00::/8", (ip_network("fd00::/8"),)),
     ("LOG_LEVEL", "WARNING", "warning"),
     ("LOG_FORMAT", "JSON", "json"),
     ("KEEP_ALIVE_SECONDS", "5e-2", 0.05),
@@ -126,6 +129,17 @@ BAD: list[tuple[str, str, str]] = [
     ("KEEP_ALIVE_SECONDS", "0", "not between 0.05 and 300 seconds"),
     ("IDEMPOTENCY_BYTES", "64MB", "not a whole number"),
     ("IDEMPOTENCY_GRACE_SECONDS", "-1", "not between 0 and 300 seconds"),
+    (
+        "TRUSTED_PROXIES",
+        "haproxy.lan",
+        "'haproxy.lan' does not appear to be an IPv4 or IPv6 network; "
+        "wanted are addresses and networks like 10.0.0.0/8",
+    ),
+    (
+        "TRUSTED_PROXIES",
+        "10.0.0.1/8",
+        "10.0.0.1/8 has host bits set; wanted are addresses and networks like 10.0.0.0/8",
+    ),
     ("LOG_LEVEL", "verbose", "not one of debug, info, warning, error"),
     ("LOG_FORMAT", "xml", "not one of text, json"),
 ]

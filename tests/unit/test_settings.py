@@ -57,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "idempotency_grace_seconds": 5.0,
     "idempotency_bytes": 64 * 1024 * 1024,
     "redis_url": "",
+    "trusted_proxies": (),
     "log_level": "info",
     "log_format": "text",
     "app_keys": (),

@@ -1,0 +1,54 @@
+"""What a load balancer says of a request: believed only where the peer itself is a configured one.
+
+Anybody can write X-Forwarded-For and X-Request-ID, so they count for nothing unless who connects is in TRUSTED_PROXIES.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+Networks = Sequence[IPv4Network | IPv6Network]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")  # it goes into headers, logs and exemplars
+_LONGEST_CHAIN = 20  # proxies that one request may have come through
+
+
+def is_trusted(address: str, proxies: Networks) -> bool:
+    """Whether this is the address of a configured proxy; a Unix socket has none."""
+    if not proxies:
+        return False
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in proxies)
+
+
+def request_id(peer: str, headers: Mapping[str, str], proxies: Networks) -> str:
+    """The balancer's id of this request, so that one search finds it in both logs; else a new one."""
+    given = headers.get("X-Request-ID", "")
+    if _REQUEST_ID.fullmatch(given) and is_trusted(peer, proxies):
+        return given
+    return f"req_{secrets.token_hex(12)}"
+
+
+def client_address(peer: str, headers: Mapping[str, str], proxies: Networks) -> str:
+    """Who has asked: the last address in the chain that is no proxy of ours.
+
+    Each proxy appends whom it sees, so what stands further left may be the client's invention.
+    """
+    address = peer
+    for hop in reversed(headers.get("X-Forwarded-For", "").split(",")[-_LONGEST_CHAIN:]):
+        if not is_trusted(address, proxies):
+            break
+        try:
+            address = str(ipaddress.ip_address(hop.strip()))
+        except ValueError:
+            break
+    return address
