@@ -77,6 +77,21 @@ def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
     return parse
 
 
+def number(minimum: float, maximum: float) -> Callable[[str], float]:
+    """A number within bounds."""
+
+    def parse(value: str) -> float:
+        try:
+            found = float(value)
+        except ValueError:
+            raise ValueError("not a number") from None
+        if not minimum <= found <= maximum:  # also refuses nan
+            raise ValueError(f"not between {minimum:g} and {maximum:g}")
+        return found
+
+    return parse
+
+
 def one_of(*allowed: str) -> Callable[[str], str]:
     """One word of a list."""
 

@@ -21,6 +21,7 @@ from gateway.knobs import (
     knob,
     memory_mode,
     networks,
+    number,
     one_of,
     optional_base_url,
     optional_proxy,
@@ -142,6 +143,12 @@ class Settings:
     )
     workflow_progress: bool = knob(
         "false", "Name each node of a chatflow or workflow among the thoughts when it starts", switch
+    )
+    characters_per_token: float = knob(
+        "0",
+        "Where above 0, an answer's text ends after max_tokens times so many characters, and its run is stopped; "
+        "0: max_tokens is ignored, as Dify takes no limit and characters are not tokens",
+        number(0, 100),
     )
 
     # streaming

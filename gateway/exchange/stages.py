@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.exchange.answer import AnswerEvent
 from gateway.exchange.reasoning import ReasoningStage
+from gateway.exchange.stop_sequences import CutStage, StopSequences, TextLimit
 from gateway.exchange.turn import Turn
 
 
@@ -24,4 +25,10 @@ class Stage(Protocol):
 
 def answer_stages(turn: Turn) -> Sequence[Stage]:
     """The steps for the answer to `turn`, in order; none for what the turn does not ask for."""
-    return [ReasoningStage(turn.reasoning)]
+    stages: list[Stage] = [ReasoningStage(turn.reasoning)]
+    if turn.stop:
+        stages.append(CutStage(lambda: StopSequences(turn.stop)))
+    if turn.max_characters is not None:
+        limit = turn.max_characters
+        stages.append(CutStage(lambda: TextLimit(limit)))
+    return stages

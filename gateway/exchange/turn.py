@@ -55,7 +55,11 @@ class Turn:
     include_usage: bool = False  # OpenAI's stream_options.include_usage
     inputs: Mapping[str, JSONValue] = field(default_factory=dict)  # Dify's input variables, from the body
     user: str | None = None  # as the client named its end user
+    stop: tuple[str, ...] = ()  # the text ends before the first of these
+    max_tokens: int | None = None  # of the answer
+    ignored: tuple[str, ...] = ()  # parameters that were named and that Dify has no place for
     reasoning: Reasoning = Reasoning.FIELD  # what becomes of the thoughts in its answer
+    max_characters: int | None = None  # of its text
 
     def let_files_go(self) -> None:
         """Free the memory of inline files: Dify has those that it needs."""

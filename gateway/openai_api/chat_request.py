@@ -30,6 +30,9 @@ def parse_request(body: object) -> Turn:
         include_usage=_read_include_usage(fields),
         inputs=_find_inputs(fields),
         user=_read_user(fields),
+        stop=parameters.read_stop(fields.get("stop")),
+        max_tokens=parameters.read_max_tokens(fields),
+        ignored=parameters.without_a_place(fields),
     )
 
 

@@ -89,6 +89,38 @@ CHAT_PARAMETERS: dict[str, JSONType] = {
 }
 
 
+# What shapes an answer or its price in OpenAI's models. Dify takes none of it with a question: the app's own
+# configuration rules.
+WITHOUT_A_PLACE = (
+    *("temperature", "top_p", "max_tokens", "max_completion_tokens", "presence_penalty", "frequency_penalty"),
+    *("logit_bias", "logprobs", "top_logprobs", "seed", "service_tier", "store", "reasoning_effort", "verbosity"),
+    *("prediction", "moderation", "web_search_options"),
+)
+
+
+def without_a_place(body: Mapping[str, object]) -> tuple[str, ...]:
+    """Which of them a request names; null and false ask for nothing."""
+    asked = ((name, body.get(name)) for name in WITHOUT_A_PLACE)
+    return tuple(name for name, value in asked if value is not None and value is not False)
+
+
+def read_stop(value: object) -> tuple[str, ...]:
+    """`stop`: one sequence or several; an empty one stops nothing."""
+    if value is None:
+        return ()
+    items = [value] if isinstance(value, str) else read_array(value, "stop")
+    paths = ["stop"] if isinstance(value, str) else [f"stop[{index}]" for index in range(len(items))]
+    return tuple(text for item, path in zip(items, paths, strict=True) if (text := read_text(item, path)))
+
+
+def read_max_tokens(body: Mapping[str, object]) -> int | None:
+    """The limit of an answer, under its new name or its old one; some clients write 0 or -1 for none."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        if isinstance(value := body.get(name), int | float):
+            return min(int(value), 1 << 31) if value >= 1 else None
+    return None
+
+
 def check_types(body: Mapping[str, object], table: Mapping[str, JSONType]) -> None:
     """Raise InvalidRequest for the first parameter of the table that has a wrong type."""
     for name, expected in table.items():

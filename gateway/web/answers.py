@@ -24,11 +24,11 @@ from gateway.openai_api.endpoint import Endpoint, StreamRenderer
 from gateway.policy.pacer import Pacer
 from gateway.policy.smoothing import is_paced
 from gateway.relay import LiveAnswer
-from gateway.web.base import ApiHandler
+from gateway.web.base import IGNORED_HEADER, ApiHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.limited_body import LimitedBody
 from gateway.web.paced_answer import PacedAnswer
-from gateway.web.wishes import memory_mode, reasoning, smoothing
+from gateway.web.wishes import memory_mode, reasoning, smoothing, with_limit
 
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
@@ -64,6 +64,8 @@ class AnswerHandler(ApiHandler):
         self.timeline.chose(app.model_id, app.key.host, self.services.metrics)
         stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
         turn = self._with_wishes(turn, app)
+        if turn.ignored:
+            self.set_header(IGNORED_HEADER, ", ".join(turn.ignored))
         pacer = self._pacer(app)  # an unknown wish is refused before Dify is asked
         self.answer = self._ask(turn, app, stamp)
         self.request.body = b""
@@ -104,7 +106,7 @@ class AnswerHandler(ApiHandler):
     def _with_wishes(self, turn: Turn, app: App) -> Turn:
         """What the turn asks beside its body."""
         told = (self.request.headers, self.client_key, app.key, self.services.settings)
-        return replace(turn, reasoning=reasoning(*told))
+        return replace(with_limit(turn, self.services.settings), reasoning=reasoning(*told))
 
     def _pacer(self, app: App) -> Pacer | None:
         """What evens out this answer's bursts, if somebody reads along."""

@@ -20,6 +20,8 @@ from gateway.web.forwarded import client_address, request_id
 
 log = logging.getLogger(__name__)
 
+IGNORED_HEADER = "x-ignored-parameters"  # of an answer: what the request asked for and no app can be told
+
 
 class ApiHandler(RequestHandler):
     """Base of all handlers; errors leave it in OpenAI's envelope, always."""
@@ -125,7 +127,7 @@ class ApiHandler(RequestHandler):
         self.set_header("Access-Control-Allow-Origin", origin)
         if origin != "*":
             self.set_header("Vary", "Origin")
-        self.set_header("Access-Control-Expose-Headers", "x-request-id, retry-after, x-should-retry")
+        self.set_header("Access-Control-Expose-Headers", f"x-request-id, retry-after, x-should-retry, {IGNORED_HEADER}")
         if self.request.method == "OPTIONS":
             wanted = self.request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
             self.set_header("Access-Control-Allow-Headers", wanted)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from gateway.client_keys import ClientKey
 from gateway.dify_api.app import AppKey
 from gateway.errors import InvalidRequest
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.turn import Turn
 from gateway.settings import Settings
 
 _MEMORY_HEADER, _SMOOTH_HEADER = "X-Conversation-Memory", "X-Smooth-Streaming"
@@ -45,6 +48,14 @@ def reasoning(headers: Mapping[str, str], client: ClientKey, app: AppKey, settin
         except ValueError:
             raise _unknown(_REASONING_HEADER, word, Reasoning) from None
     return client.reasoning or app.reasoning or settings.reasoning
+
+
+def with_limit(turn: Turn, settings: Settings) -> Turn:
+    """The turn with its limit in characters, where the operator has said how many are a token."""
+    if turn.max_tokens is None or not settings.characters_per_token:
+        return turn
+    ignored = tuple(name for name in turn.ignored if name not in ("max_tokens", "max_completion_tokens"))
+    return replace(turn, max_characters=math.ceil(turn.max_tokens * settings.characters_per_token), ignored=ignored)
 
 
 def _unknown(header: str, word: str, known: Iterable[str]) -> InvalidRequest:

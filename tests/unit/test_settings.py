@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "upload_timeout": 120.0,
     "upload_cache_seconds": 3600.0,
     "upload_cache_files": 10_000,
+    "characters_per_token": 0.0,
     "smooth_streaming": Smoothing.AUTO,
     "smooth_max_delay": 0.25,
     "conversation_memory_mode": 2,

@@ -8,7 +8,14 @@ import pytest
 
 from gateway.errors import InvalidRequest
 from gateway.openai_api import parameters
-from gateway.openai_api.parameters import CHAT_PARAMETERS, JSONType
+from gateway.openai_api.parameters import (
+    CHAT_PARAMETERS,
+    WITHOUT_A_PLACE,
+    JSONType,
+    read_max_tokens,
+    read_stop,
+    without_a_place,
+)
 
 # Values of every JSON type, under the words a message uses for what came.
 SAMPLES: list[tuple[str, Any]] = [
@@ -116,3 +123,37 @@ def test_a_clients_own_words_are_short_and_printable_in_a_message() -> None:
     quoted = parameters.quote("\ud83d\n" + "x" * 10_000)
     assert len(quoted) < 100
     assert quoted.isprintable()
+
+
+def test_what_has_no_place_is_named() -> None:
+    asked = {"temperature": 0, "seed": None, "store": False, "logprobs": True, "messages": [], "stop": "x"}
+    assert without_a_place(asked) == ("temperature", "logprobs")
+    assert set(WITHOUT_A_PLACE) <= set(CHAT_PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("value", "sequences"), [(None, ()), ("x", ("x",)), ("", ()), (["x", "", "\ny"], ("x", "\ny")), ([], ())]
+)
+def test_stop_sequences(value: object, sequences: tuple[str, ...]) -> None:
+    assert read_stop(value) == sequences
+
+
+def test_a_stop_sequence_is_a_string() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_stop(["x", 1])
+    assert caught.value.param == "stop[1]"
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ({}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_tokens": 5, "max_completion_tokens": 6.0}, 6),
+        ({"max_tokens": 0}, None),
+        ({"max_tokens": -1}, None),
+        ({"max_tokens": 10**400}, 1 << 31),
+    ],
+)
+def test_the_limit_of_an_answer(body: dict[str, object], limit: int | None) -> None:
+    assert read_max_tokens(body) == limit

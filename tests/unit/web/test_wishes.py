@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.client_keys import ClientKey
@@ -9,8 +11,9 @@ from gateway.dify_api.app import AppKey
 from gateway.errors import InvalidRequest
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.turn import Message, Role, Turn
 from gateway.load_settings import load_settings
-from gateway.web.wishes import memory_mode, reasoning, smoothing
+from gateway.web.wishes import memory_mode, reasoning, smoothing, with_limit
 
 SETTINGS = load_settings({"CONVERSATION_MEMORY_MODE": "2", "SMOOTH_STREAMING": "auto"})
 
@@ -61,6 +64,15 @@ def test_reasoning(header: str | None, client: Reasoning | None, app: Reasoning 
     headers = {} if header is None else {"X-Reasoning": header}
     key = AppKey("app-x", "http://dify/v1", reasoning=app)
     assert reasoning(headers, ClientKey("sk", reasoning=client), key, SETTINGS) is wanted
+
+
+def test_a_limit_counts_where_the_operator_says_what_a_token_is() -> None:
+    turn = Turn("m", (Message(Role.USER, "Hi"),), max_tokens=5, ignored=("temperature", "max_tokens"))
+    assert with_limit(turn, SETTINGS) is turn
+    limited = with_limit(turn, load_settings({"CHARACTERS_PER_TOKEN": "2.5"}))
+    assert (limited.max_characters, limited.ignored) == (13, ("temperature",))
+    boundless = replace(turn, max_tokens=None)
+    assert with_limit(boundless, load_settings({"CHARACTERS_PER_TOKEN": "4"})) is boundless
 
 
 def test_an_unknown_word_is_an_error_of_the_header() -> None:
