@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 
 from tornado.iostream import StreamClosedError
-from tornado.web import stream_request_body
 
 from gateway.dify_api.app import App
 from gateway.dify_run import ClientLeft
@@ -24,9 +23,9 @@ from gateway.openai_api.endpoint import Endpoint, StreamRenderer
 from gateway.policy.pacer import Pacer
 from gateway.policy.smoothing import is_paced
 from gateway.relay import LiveAnswer
-from gateway.web.base import IGNORED_HEADER, ApiHandler
+from gateway.web.base import IGNORED_HEADER
+from gateway.web.body_handler import BodyHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
-from gateway.web.limited_body import LimitedBody
 from gateway.web.paced_answer import PacedAnswer
 from gateway.web.wishes import memory_mode, reasoning, smoothing, with_limit
 
@@ -34,8 +33,7 @@ from gateway.web.wishes import memory_mode, reasoning, smoothing, with_limit
 _COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
 
 
-@stream_request_body
-class AnswerHandler(ApiHandler):
+class AnswerHandler(BodyHandler):
     """One request for an answer, streamed or whole."""
 
     def initialize(self, endpoint: Endpoint, desk: AnswerDesk, heartbeat: Heartbeat) -> None:  # type: ignore[override]
@@ -45,19 +43,9 @@ class AnswerHandler(ApiHandler):
         self.desk = desk
         self.heartbeat = heartbeat
         self.answer: AnswerSource | None = None
-        self._body = LimitedBody(self.services.settings.max_body_bytes)
-
-    def prepare(self) -> None:
-        super().prepare()
-        length = self.request.headers.get("Content-Length", "")
-        if "Expect" in self.request.headers and length.isdigit():
-            self._body.expect(int(length))
-
-    def data_received(self, chunk: bytes) -> None:
-        self._body.add(chunk)
 
     async def post(self) -> None:
-        self.request.body = self._body.take()
+        self.take_body()
         with collector_at_rest():
             turn = self.endpoint.parse_request(self.json_body())
         app = self.services.registry.find(turn.model)

@@ -1,0 +1,30 @@
+"""Base of the handlers that take a body: it is read as it comes in, up to MAX_BODY_BYTES."""
+
+from __future__ import annotations
+
+from tornado.web import stream_request_body
+
+from gateway.web.base import ApiHandler
+from gateway.web.limited_body import LimitedBody
+
+
+@stream_request_body
+class BodyHandler(ApiHandler):
+    """A handler whose method calls `take_body` first."""
+
+    def initialize(self) -> None:
+        super().initialize()
+        self._body = LimitedBody(self.services.settings.max_body_bytes)
+
+    def prepare(self) -> None:
+        super().prepare()
+        length = self.request.headers.get("Content-Length", "")
+        if "Expect" in self.request.headers and length.isdigit():
+            self._body.expect(int(length))
+
+    def data_received(self, chunk: bytes) -> None:
+        self._body.add(chunk)
+
+    def take_body(self) -> None:
+        """Put the whole body where Tornado has it. Raises BodyTooLarge."""
+        self.request.body = self._body.take()
