@@ -136,8 +136,7 @@ class DifyRun:
 
     def _receive(self, data: bytes) -> list[AnswerEvent]:
         reader, seen = self._reader, self._reader.events_seen
-        frames = self._decoder.feed(data) if data else self._decoder.finish()
-        events = [event for frame in frames for event in reader.receive_data(frame)]
+        events = reader.receive(self._decoder.feed(data) if data else self._decoder.finish())
         if self.started is None and events and isinstance(events[0], Started):
             self.started = events[0]
             self._timeline.first_event_at = self._services.clock()

@@ -127,9 +127,11 @@ class LiveAnswer:
     def _remember(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         """Let memory read what is shown, and write behind its end."""
         for event in events:
-            if isinstance(event, TextDelta):
+            if type(event) is TextDelta:
                 self._thread.feed(event.text)
         end = events[-1]
+        if type(end) is TextDelta:
+            return events
         self._complete = isinstance(end, Finished | Failed)
         if not isinstance(end, Finished):
             return events

@@ -21,6 +21,7 @@ class SSEDecoder:
     """
 
     def __init__(self) -> None:
+        self._at_rest = False  # past the byte order mark, and no part of an event is held
         self._start: bytes | None = b""  # what of a byte order mark has come so far; None: past it
         self._ended_by_cr = False  # the last line ended with CR: an LF that comes first now belongs to it
         self._line: list[bytes] = []  # the pieces of an unfinished line; joined once, or a long line costs its square
@@ -30,6 +31,13 @@ class SSEDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived; return the data of each event that is now whole."""
+        if self._at_rest and (plain := _plain_events(data)) is not None:
+            return plain
+        events = self._feed(data)
+        self._at_rest = self._start is None and not (self._ended_by_cr or self._line or self._data)
+        return events
+
+    def _feed(self, data: bytes) -> list[bytes]:
         if self._start is not None:
             data = self._skip_bom(data)
         if self._ended_by_cr and data:
@@ -74,18 +82,9 @@ class SSEDecoder:
 
     def _take_lines(self, lines: bytes) -> list[bytes]:
         """Take whole lines, each ended by LF."""
+        if not self._data and (plain := _plain_events(lines)) is not None:
+            return plain
         events: list[bytes] = []
-        # The usual batch: whole events of one data line each.
-        if not self._data and lines.endswith(b"\n\n"):
-            for event in lines[:-2].split(b"\n\n"):
-                if event.startswith(_FIELD) and b"\n" not in event:
-                    _check_size(len(event))
-                    events.append(event[6:])
-                else:
-                    for line in event.split(b"\n"):
-                        self._take_line(line, events)
-                    self._take_line(b"", events)
-            return events
         for line in lines[:-1].split(b"\n"):
             self._take_line(line, events)
         return events
@@ -109,6 +108,14 @@ class SSEDecoder:
 def encode_data(payload: bytes) -> bytes:
     """One event of one data line; `payload` has no line break."""
     return b"data: " + payload + b"\n\n"
+
+
+def _plain_events(data: bytes) -> list[bytes] | None:
+    """The usual batch in one go: whole events of one data line each, and LF alone. None if it is another."""
+    if not data.endswith(b"\n\n") or not data.startswith(_FIELD) or len(data) > MAX_EVENT_BYTES or b"\r" in data:
+        return None
+    events = data[6:-2].split(b"\n\ndata: ")
+    return events if data.count(b"\n") == 2 * len(events) else None
 
 
 def _check_size(size: int) -> None:

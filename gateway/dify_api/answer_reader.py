@@ -1,27 +1,17 @@
-"""Reads the stream of one Dify run, of any app mode and of 0.15 to 1.16, and says it as the answer's events.
-
-READERS has a row for every event that Dify's service API documents or sends.
-"""
+"""Reads the stream of one Dify run and says it as the answer's events."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
 
 from gateway.dify_api.app import AppMode
-from gateway.dify_api.errors import error_from_event
+from gateway.dify_api.event_readers import READERS, Event, text_or_none
 from gateway.dify_api.failure import one_line
 from gateway.dify_api.run import Run
-from gateway.dify_api.streamed_text import mend_surrogates
-from gateway.errors import RunFailed, UpstreamProtocolError, UpstreamTruncated
-from gateway.exchange.answer import AnswerEvent, ReasoningDelta, Started
+from gateway.dify_api.text_template import TextTemplate
+from gateway.errors import UpstreamProtocolError, UpstreamTruncated
+from gateway.exchange.answer import AnswerEvent, Started
 from gateway.json_codec import loads
-
-Event = dict[str, Any]
-
-# A failure that is a stop. Since 1.9 two stop signals race; if the engine's wins, the run calls itself failed.
-_STOP_REQUESTED = re.compile(r"\bAborted: User requested stop\b", re.IGNORECASE)
 
 
 class AnswerReader:
@@ -35,18 +25,11 @@ class AnswerReader:
         self, mode: AppMode, output_variable: str | None = None, host: str = "", tells_progress: bool = False
     ) -> None:
         self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None, host, tells_progress)
+        self._template = TextTemplate()
         self.events_seen = 0  # the measure of progress: whatever Dify sent but pings
         self.unknown_events = 0
-
-    @property
-    def complete(self) -> bool:
-        """Finished or Failed was returned: stop reading."""
-        return self._run.complete
-
-    @property
-    def settling(self) -> bool:
-        """An event that can end the answer was seen, another one may still tell more."""
-        return bool(self._run.terminals) and not self._run.complete
+        self.complete = False  # Finished or Failed was returned: stop reading
+        self.settling = False  # an event that can end the answer was seen, another one may still tell more
 
     @property
     def workflow_run_id(self) -> str | None:
@@ -57,8 +40,36 @@ class AnswerReader:
         """Text may be missing from now on (the stream broke and was taken up again): only the settled text counts."""
         self._run.text_lost = True
 
+    def receive(self, frames: Iterable[bytes]) -> list[AnswerEvent]:
+        """Take the data of several events; the texts of those that came side by side are one."""
+        answer: list[AnswerEvent] = []
+        texts: list[str] = []
+        for data in frames:
+            if (text := self._template.text_of(data)) is not None:
+                texts.append(text)
+                continue
+            if texts:
+                answer += self._receive_texts(texts)
+                texts = []
+            answer += self.receive_data(data)
+        return answer + self._receive_texts(texts) if texts else answer
+
+    def _receive_texts(self, texts: list[str]) -> list[AnswerEvent]:
+        if self.complete:
+            return []
+        self.events_seen += len(texts)
+        event = self._template.filled("".join(texts))
+        return READERS[event["event"]](self._run, event)
+
     def receive_data(self, data: bytes) -> list[AnswerEvent]:
-        """Take the data of one event."""
+        """Take the data of one event, decoded in full."""
+        answer = self._receive_data(data)
+        run = self._run
+        self.complete = run.complete
+        self.settling = bool(run.terminals) and not run.complete
+        return answer
+
+    def _receive_data(self, data: bytes) -> list[AnswerEvent]:
         run = self._run
         if run.complete or not data:
             return []
@@ -78,13 +89,17 @@ class AnswerReader:
         if reader is None:
             self.unknown_events += 1
             return started
-        return started + reader(run, event) if started else reader(run, event)
+        answer = started + reader(run, event)
+        if run.task_id is not None:
+            self._template.learn(data, event)
+        return answer
 
     def receive_eof(self) -> list[AnswerEvent]:
         """The stream has ended, or the caller waits no longer."""
-        if self._run.complete:
+        if self.complete:
             return []
-        if self.settling:
+        settling, self.settling, self.complete = self.settling, False, True
+        if settling:
             return self._run.finish()
         return self._run.fail(UpstreamTruncated("Dify closed the stream before the end of the answer."))
 
@@ -92,196 +107,10 @@ class AnswerReader:
         # In every mode the first event has the task's id, and the run's too if there is one. A stop needs the task's,
         # so Started does not wait for the other.
         run = self._run
-        run.task_id = _text(event.get("task_id"))
+        run.task_id = text_or_none(event.get("task_id"))
         if run.task_id is None:
             return []
-        run.conversation_id = _text(event.get("conversation_id"))
-        run.message_id = _text(event.get("message_id"))
-        run.workflow_run_id = _text(event.get("workflow_run_id"))
+        run.conversation_id = text_or_none(event.get("conversation_id"))
+        run.message_id = text_or_none(event.get("message_id"))
+        run.workflow_run_id = text_or_none(event.get("workflow_run_id"))
         return [Started(run.task_id, run.conversation_id, run.message_id, run.workflow_run_id)]
-
-
-# --- text -------------------------------------------------------------------------------------------------------------
-
-
-def _read_message(run: Run, event: Event) -> list[AnswerEvent]:
-    if run.agent_spoke:  # the New Agent repeats its whole answer in one closing message
-        return []
-    return run.add_text(event.get("answer"), event.get("from_variable_selector"))
-
-
-def _read_agent_message(run: Run, event: Event) -> list[AnswerEvent]:
-    return run.add_agent_text(event.get("answer"))
-
-
-def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
-    # 1.7.2 to 1.12 give this name to the text of a turn with a file; an event without `answer` is a generated file.
-    if "answer" in event:
-        return _read_message(run, event)
-    url = event.get("url")
-    if not isinstance(url, str) or not url or event.get("belongs_to") == "user":
-        return []
-    return run.add_file(url, event.get("type") == "image")
-
-
-def _read_message_replace(run: Run, event: Event) -> list[AnswerEvent]:
-    return run.replace_text(event.get("answer"), moderated=True)
-
-
-def _read_text_chunk(run: Run, event: Event) -> list[AnswerEvent]:
-    if run.output_variable is not None:  # chunks do not tell which output they belong to
-        return []
-    data = _data(event)
-    return run.add_text(data.get("text"), data.get("from_variable_selector"))
-
-
-def _read_text_replace(run: Run, event: Event) -> list[AnswerEvent]:
-    return run.replace_text(_data(event).get("text"), moderated=False)
-
-
-def _read_reasoning_chunk(run: Run, event: Event) -> list[AnswerEvent]:
-    data = _data(event)
-    reasoning = _text(data.get("reasoning"))
-    if not reasoning:
-        return []
-    begins, run.thinking_node = run.thinking_node != data.get("node_id"), data.get("node_id")
-    return [ReasoningDelta(reasoning, begins)]
-
-
-def _read_agent_thought(run: Run, event: Event) -> list[AnswerEvent]:
-    return [*run.agent.take_thought(event)]
-
-
-def _read_agent_log(run: Run, event: Event) -> list[AnswerEvent]:
-    return [*run.agent.take_log(_data(event))]
-
-
-# --- flows ------------------------------------------------------------------------------------------------------------
-
-
-def _read_workflow_started(run: Run, event: Event) -> list[AnswerEvent]:
-    run.is_flow = True
-    run.workflow_run_id = _text(event.get("workflow_run_id")) or run.workflow_run_id
-    return []
-
-
-def _read_node_started(run: Run, event: Event) -> list[AnswerEvent]:
-    title = _text(_data(event).get("title")) if run.tells_progress else None
-    return [ReasoningDelta(f"\n• {one_line(title, 100)}")] if title else []
-
-
-def _read_node_finished(run: Run, event: Event) -> list[AnswerEvent]:
-    data = _data(event)
-    run.usage.add_node(data)
-    outputs = data.get("outputs")
-    if isinstance(outputs, dict):
-        run.note_finish_reason(data.get("node_id"), outputs.get("finish_reason"))
-    return []
-
-
-def _read_node_retry(run: Run, event: Event) -> list[AnswerEvent]:
-    run.retried = True
-    return []
-
-
-def _read_iteration_started(run: Run, event: Event) -> list[AnswerEvent]:
-    run.begin_iteration()
-    return _read_node_started(run, event)
-
-
-def _read_iteration_completed(run: Run, event: Event) -> list[AnswerEvent]:
-    run.end_iteration()
-    return []
-
-
-def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
-    """The run waits for a person, who answers elsewhere; OpenAI has no word for that, and the stream ends here."""
-    data = _data(event)
-    reasons = data.get("reasons")
-    asked = reasons[0] if isinstance(reasons, list) and reasons and isinstance(reasons[0], dict) else data
-    node = _text(asked.get("node_title")) or _text(asked.get("node_id"))
-    at_node = f" at its node {one_line(node, 100)!r}" if node else ""
-    message = f"The app waits for a human's input{at_node}, which cannot be given through this API."
-    return run.fail(RunFailed(message, code="human_input_required"))
-
-
-# --- ends -------------------------------------------------------------------------------------------------------------
-
-
-def _read_message_end(run: Run, event: Event) -> list[AnswerEvent]:
-    metadata = event.get("metadata")
-    run.usage.add_answer(metadata.get("usage") if isinstance(metadata, dict) else None)
-    return run.end("message_end")
-
-
-def _read_workflow_finished(run: Run, event: Event) -> list[AnswerEvent]:
-    data = _data(event)
-    status, outputs = data.get("status"), data.get("outputs")
-    if status == "failed":  # not in every version followed by an `error`
-        return _fail(run, "", None, data.get("error"))
-    if status == "paused":
-        return _read_pause(run, event)
-    run.usage.add_run_total(data.get("total_tokens"))
-    run.stopped = status == "stopped"
-    run.outputs = outputs if isinstance(outputs, dict) else {}
-    return run.end("workflow_finished")
-
-
-def _read_error(run: Run, event: Event) -> list[AnswerEvent]:
-    status = event.get("status")
-    return _fail(run, _text(event.get("code")) or "", status if type(status) is int else None, event.get("message"))
-
-
-def _fail(run: Run, code: str, status: int | None, message: Any) -> list[AnswerEvent]:
-    message = message if isinstance(message, str) else ""
-    if _STOP_REQUESTED.search(message):
-        run.stopped = True
-        return run.finish()
-    return run.fail(error_from_event(code, status, message))
-
-
-def _skip(run: Run, event: Event) -> list[AnswerEvent]:
-    return []
-
-
-def _data(event: Event) -> Event:
-    data = event.get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _text(value: Any) -> str | None:
-    return mend_surrogates(value) if isinstance(value, str) and value else None
-
-
-READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
-    "message": _read_message,  # chat, chatflow, completion; agent: the closing repetition
-    "agent_message": _read_agent_message,  # agent-chat, agent
-    "agent_thought": _read_agent_thought,  # a state, not a delta
-    "message_file": _read_message_file,
-    "message_replace": _read_message_replace,
-    "message_end": _read_message_end,
-    "text_chunk": _read_text_chunk,  # workflow
-    "text_replace": _read_text_replace,
-    "reasoning_chunk": _read_reasoning_chunk,  # >= 1.15
-    "workflow_started": _read_workflow_started,
-    "workflow_finished": _read_workflow_finished,
-    "workflow_paused": _read_pause,  # >= 1.13
-    "human_input_required": _read_pause,  # >= 1.14
-    "human_input_form_filled": _skip,
-    "human_input_form_timeout": _skip,
-    "node_started": _read_node_started,
-    "node_finished": _read_node_finished,
-    "node_retry": _read_node_retry,
-    "iteration_started": _read_iteration_started,
-    "iteration_next": _skip,
-    "iteration_completed": _read_iteration_completed,
-    "loop_started": _read_node_started,  # unlike an iteration's, a loop's text is in outputs.answer
-    "loop_next": _skip,
-    "loop_completed": _skip,
-    "parallel_branch_started": _skip,  # 0.8 to 1.8
-    "parallel_branch_finished": _skip,
-    "agent_log": _read_agent_log,
-    "tts_message": _skip,
-    "tts_message_end": _skip,
-    "error": _read_error,
-}

@@ -57,15 +57,17 @@ class RequestTimeline:
 
     def received(self, events: Sequence[AnswerEvent]) -> None:
         """A batch of the answer is here."""
-        if any(isinstance(event, TextDelta | ReasoningDelta) for event in events):
-            now = self.clock()
-            if self.last_token_at is None:
-                self.first_token_at = now
-            else:
-                self._count_gap(now - self.last_token_at)
-            self.last_token_at = now
-        if events and isinstance(events[-1], Finished):
-            self.usage = events[-1].usage
+        for event in events:
+            if type(event) is TextDelta or type(event) is ReasoningDelta:
+                now = self.clock()
+                if self.last_token_at is None:
+                    self.first_token_at = now
+                else:
+                    self._count_gap(now - self.last_token_at)
+                self.last_token_at = now
+                break
+        if events and type(end := events[-1]) is Finished:
+            self.usage = end.usage
             self.finished_at = self.clock()
 
     @property

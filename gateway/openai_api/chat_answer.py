@@ -46,11 +46,13 @@ class ChatStreamRenderer:
         return frame
 
     def render(self, events: Sequence[AnswerEvent]) -> bytes:
+        if len(events) == 1 and type(event := events[0]) is TextDelta and not self._role_frame:  # nearly always
+            return (self._text_head + encode_basestring_ascii(event.text) + self._text_tail).encode("ascii")
         frames = "".join([self._render_event(event) for event in events]).encode("ascii")
         return self.begin() + frames if frames else b""
 
     def _render_event(self, event: AnswerEvent) -> str:
-        if isinstance(event, TextDelta):  # first, being nearly all of them
+        if isinstance(event, TextDelta):
             return self._text_head + encode_basestring_ascii(event.text) + self._text_tail
         if isinstance(event, ReasoningDelta):
             return self._reasoning_head + encode_basestring_ascii(event.text) + self._reasoning_tail

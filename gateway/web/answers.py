@@ -157,8 +157,8 @@ class AnswerHandler(BodyHandler):
         return events
 
     def _note_failure(self, batch: list[AnswerEvent]) -> None:
-        if batch and isinstance(batch[-1], Failed):
-            self.timeline.error_code = batch[-1].error.code
+        if batch and type(end := batch[-1]) is Failed:
+            self.timeline.error_code = end.error.code
 
     def on_connection_close(self) -> None:
         """The client has closed its side: nobody reads the answer any more."""

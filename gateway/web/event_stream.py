@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 
 from tornado.ioloop import PeriodicCallback
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 
 from gateway.sse import KEEP_ALIVE
@@ -41,8 +41,11 @@ class EventStreamWriter:
         self._heartbeat = heartbeat
         self._write_timeout = write_timeout
         self.silence = silence
-        self._flushing = False
-        self._written_at = 0.0
+        self._stream: IOStream = handler.request.connection.stream  # type: ignore[union-attr]
+        self._chunked = False  # HTTP/1.0 has no chunks
+        self._written: asyncio.Future[None] | None = None  # the last write that went through Tornado
+        self._silent_since = 0.0
+        self._wrote = False  # since the last beat
         self.started = False
 
     async def start(self, first: bytes) -> None:
@@ -53,28 +56,38 @@ class EventStreamWriter:
         handler.set_header("Cache-Control", "no-cache")
         handler.set_header("X-Accel-Buffering", "no")  # nginx would collect the stream
         # Without it the second small write waits for the client's delayed ACK: 22 ms for the first token.
-        handler.request.connection.stream.set_nodelay(True)  # type: ignore[union-attr]
+        self._stream.set_nodelay(True)
         self.started = True
         self._heartbeat.add(self)
-        await self.send(first)
+        handler.write(first)
+        written = handler.flush()
+        self._chunked = handler.request.connection._chunking_output  # type: ignore[union-attr]
+        await self._until_taken(written)
 
     async def send(self, data: bytes) -> None:
         """Write and wait until the kernel has taken it all; this wait is the back-pressure towards Dify.
 
         Raises StreamClosedError when the client has left or has taken nothing for the write time-out.
         """
-        self._handler.write(data)
-        flushed = self._handler.flush()
-        self._written_at = self._heartbeat.clock()
-        if flushed.done():
-            flushed.result()
-            return
-        self._flushing = True
-        try:
-            await until_taken(self._handler, flushed, self._write_timeout)
-        finally:
-            self._flushing = False
-            self._written_at = self._heartbeat.clock()
+        self._wrote = True
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        # The kernel gets it here, and nearly always takes it all: Tornado's ways of waiting (three layers, two futures
+        # and a callback per write) would cost more than the write. Its stream gets the rest, and finds every failure.
+        if self._written is None or self._written.done():
+            try:
+                sent = self._stream.socket.send(data)
+            except (OSError, AttributeError):  # full, or the client has gone; a closed stream has no socket
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        await self._until_taken(self._stream.write(data))
+
+    async def _until_taken(self, written: asyncio.Future[None]) -> None:
+        self._wrote, self._written = True, written
+        await until_taken(self._handler, written, self._write_timeout)
+        self._wrote = True
 
     def close(self) -> None:
         """No further keep-alives."""
@@ -82,10 +95,14 @@ class EventStreamWriter:
 
     def keep_alive(self, now: float) -> None:
         """Send a comment after a silence: proxies stay awake, and clients that vanished without a word show."""
-        if now - self._written_at >= self.silence and not self._flushing:
-            self._written_at = now
+        if self._wrote:  # a look at the clock by every write would cost more than one per beat
+            self._wrote = False
+            self._silent_since = now
+        elif now - self._silent_since >= self.silence and self._written is not None and self._written.done():
+            self._silent_since = now
             self._handler.write(KEEP_ALIVE)
-            self._handler.flush().add_done_callback(lambda flushed: flushed.cancelled() or flushed.exception())
+            self._written = self._handler.flush()
+            self._written.add_done_callback(lambda written: written.cancelled() or written.exception())
 
 
 class Heartbeat:

@@ -1,0 +1,210 @@
+"""What each of Dify's events says, in the answer's words; of any app mode and of 0.15 to 1.16.
+
+READERS has a row for every event that Dify's service API documents or sends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from gateway.dify_api.errors import error_from_event
+from gateway.dify_api.failure import one_line
+from gateway.dify_api.run import Run
+from gateway.dify_api.streamed_text import mend_surrogates
+from gateway.errors import RunFailed
+from gateway.exchange.answer import AnswerEvent, ReasoningDelta
+
+Event = dict[str, Any]
+
+# A failure that is a stop. Since 1.9 two stop signals race; if the engine's wins, the run calls itself failed.
+_STOP_REQUESTED = re.compile(r"\bAborted: User requested stop\b", re.IGNORECASE)
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def _read_message(run: Run, event: Event) -> list[AnswerEvent]:
+    if run.agent_spoke:  # the New Agent repeats its whole answer in one closing message
+        return []
+    return run.add_text(event.get("answer"), event.get("from_variable_selector"))
+
+
+def _read_agent_message(run: Run, event: Event) -> list[AnswerEvent]:
+    return run.add_agent_text(event.get("answer"))
+
+
+def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
+    # 1.7.2 to 1.12 give this name to the text of a turn with a file; an event without `answer` is a generated file.
+    if "answer" in event:
+        return _read_message(run, event)
+    url = event.get("url")
+    if not isinstance(url, str) or not url or event.get("belongs_to") == "user":
+        return []
+    return run.add_file(url, event.get("type") == "image")
+
+
+def _read_message_replace(run: Run, event: Event) -> list[AnswerEvent]:
+    return run.replace_text(event.get("answer"), moderated=True)
+
+
+def _read_text_chunk(run: Run, event: Event) -> list[AnswerEvent]:
+    if run.output_variable is not None:  # chunks do not tell which output they belong to
+        return []
+    data = _data(event)
+    return run.add_text(data.get("text"), data.get("from_variable_selector"))
+
+
+def _read_text_replace(run: Run, event: Event) -> list[AnswerEvent]:
+    return run.replace_text(_data(event).get("text"), moderated=False)
+
+
+def _read_reasoning_chunk(run: Run, event: Event) -> list[AnswerEvent]:
+    data = _data(event)
+    reasoning = text_or_none(data.get("reasoning"))
+    if not reasoning:
+        return []
+    begins, run.thinking_node = run.thinking_node != data.get("node_id"), data.get("node_id")
+    return [ReasoningDelta(reasoning, begins)]
+
+
+def _read_agent_thought(run: Run, event: Event) -> list[AnswerEvent]:
+    return [*run.agent.take_thought(event)]
+
+
+def _read_agent_log(run: Run, event: Event) -> list[AnswerEvent]:
+    return [*run.agent.take_log(_data(event))]
+
+
+# --- flows ------------------------------------------------------------------------------------------------------------
+
+
+def _read_workflow_started(run: Run, event: Event) -> list[AnswerEvent]:
+    run.is_flow = True
+    run.workflow_run_id = text_or_none(event.get("workflow_run_id")) or run.workflow_run_id
+    return []
+
+
+def _read_node_started(run: Run, event: Event) -> list[AnswerEvent]:
+    title = text_or_none(_data(event).get("title")) if run.tells_progress else None
+    return [ReasoningDelta(f"\n• {one_line(title, 100)}")] if title else []
+
+
+def _read_node_finished(run: Run, event: Event) -> list[AnswerEvent]:
+    data = _data(event)
+    run.usage.add_node(data)
+    outputs = data.get("outputs")
+    if isinstance(outputs, dict):
+        run.note_finish_reason(data.get("node_id"), outputs.get("finish_reason"))
+    return []
+
+
+def _read_node_retry(run: Run, event: Event) -> list[AnswerEvent]:
+    run.retried = True
+    return []
+
+
+def _read_iteration_started(run: Run, event: Event) -> list[AnswerEvent]:
+    run.begin_iteration()
+    return _read_node_started(run, event)
+
+
+def _read_iteration_completed(run: Run, event: Event) -> list[AnswerEvent]:
+    run.end_iteration()
+    return []
+
+
+def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
+    """The run waits for a person, who answers elsewhere; OpenAI has no word for that, and the stream ends here."""
+    data = _data(event)
+    reasons = data.get("reasons")
+    asked = reasons[0] if isinstance(reasons, list) and reasons and isinstance(reasons[0], dict) else data
+    node = text_or_none(asked.get("node_title")) or text_or_none(asked.get("node_id"))
+    at_node = f" at its node {one_line(node, 100)!r}" if node else ""
+    message = f"The app waits for a human's input{at_node}, which cannot be given through this API."
+    return run.fail(RunFailed(message, code="human_input_required"))
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+
+
+def _read_message_end(run: Run, event: Event) -> list[AnswerEvent]:
+    metadata = event.get("metadata")
+    run.usage.add_answer(metadata.get("usage") if isinstance(metadata, dict) else None)
+    return run.end("message_end")
+
+
+def _read_workflow_finished(run: Run, event: Event) -> list[AnswerEvent]:
+    data = _data(event)
+    status, outputs = data.get("status"), data.get("outputs")
+    if status == "failed":  # not in every version followed by an `error`
+        return _fail(run, "", None, data.get("error"))
+    if status == "paused":
+        return _read_pause(run, event)
+    run.usage.add_run_total(data.get("total_tokens"))
+    run.stopped = status == "stopped"
+    run.outputs = outputs if isinstance(outputs, dict) else {}
+    return run.end("workflow_finished")
+
+
+def _read_error(run: Run, event: Event) -> list[AnswerEvent]:
+    status = event.get("status")
+    return _fail(
+        run, text_or_none(event.get("code")) or "", status if type(status) is int else None, event.get("message")
+    )
+
+
+def _fail(run: Run, code: str, status: int | None, message: Any) -> list[AnswerEvent]:
+    message = message if isinstance(message, str) else ""
+    if _STOP_REQUESTED.search(message):
+        run.stopped = True
+        return run.finish()
+    return run.fail(error_from_event(code, status, message))
+
+
+def _skip(run: Run, event: Event) -> list[AnswerEvent]:
+    return []
+
+
+def _data(event: Event) -> Event:
+    data = event.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def text_or_none(value: Any) -> str | None:
+    return mend_surrogates(value) if isinstance(value, str) and value else None
+
+
+READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
+    "message": _read_message,  # chat, chatflow, completion; agent: the closing repetition
+    "agent_message": _read_agent_message,  # agent-chat, agent
+    "agent_thought": _read_agent_thought,  # a state, not a delta
+    "message_file": _read_message_file,
+    "message_replace": _read_message_replace,
+    "message_end": _read_message_end,
+    "text_chunk": _read_text_chunk,  # workflow
+    "text_replace": _read_text_replace,
+    "reasoning_chunk": _read_reasoning_chunk,  # >= 1.15
+    "workflow_started": _read_workflow_started,
+    "workflow_finished": _read_workflow_finished,
+    "workflow_paused": _read_pause,  # >= 1.13
+    "human_input_required": _read_pause,  # >= 1.14
+    "human_input_form_filled": _skip,
+    "human_input_form_timeout": _skip,
+    "node_started": _read_node_started,
+    "node_finished": _read_node_finished,
+    "node_retry": _read_node_retry,
+    "iteration_started": _read_iteration_started,
+    "iteration_next": _skip,
+    "iteration_completed": _read_iteration_completed,
+    "loop_started": _read_node_started,  # unlike an iteration's, a loop's text is in outputs.answer
+    "loop_next": _skip,
+    "loop_completed": _skip,
+    "parallel_branch_started": _skip,  # 0.8 to 1.8
+    "parallel_branch_finished": _skip,
+    "agent_log": _read_agent_log,
+    "tts_message": _skip,
+    "tts_message_end": _skip,
+    "error": _read_error,
+}
