@@ -66,6 +66,12 @@ class ConversationNotFound(GatewayError):
     status, type, default_code = 404, "invalid_request_error", "conversation_not_found"
 
 
+class FileNotFound(GatewayError):
+    """No file of /v1/files has this id."""
+
+    status, type, default_code = 404, "invalid_request_error", "file_not_found"
+
+
 class UnknownRoute(GatewayError):
     """Nothing is served under this path."""
 

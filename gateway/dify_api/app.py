@@ -75,6 +75,11 @@ class App:
     files: FileRules | None = None  # None: its messages carry no files, though its inputs may
     sizes: SizeLimits = NO_LIMITS
 
+    @property
+    def takes_files(self) -> bool:
+        """Whether it can be given any file at all."""
+        return self.files is not None or any(field.files for field in self.inputs)
+
     def model(self) -> Model:
         """The app as an entry of the model list."""
         return Model(self.model_id, self.created, self.name, self.mode, self.description, self.inputs, self.files)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pycurl
-from tornado.httpclient import HTTPRequest
 from tornado.ioloop import PeriodicCallback
 
 from gateway import __version__
@@ -38,6 +37,7 @@ from gateway.upstream.transfer import ResponseHead, Transfer
 _FETCH_TIMEOUT_SECONDS = 20.0  # a small call; a full Dify lets it wait behind its streams
 _FETCH_LIMIT_BYTES = 8 * 1024 * 1024
 _ERROR_LIMIT_BYTES = 64 * 1024
+_USER_AGENT = f"User-Agent: opendify-gateway/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,7 @@ class DifyClient:
         self._breakers: dict[str, CircuitBreaker] = {}
         share = pycurl.CurlShare()
         share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)  # the refresh's look-ups serve the answers
-        # Addresses outlive two refreshes, so that no answer waits for a look-up: 200 cold ones at once would.
-        dns_seconds = int(2 * settings.app_refresh_seconds)
-        http2 = settings.upstream_http2
-        # libcurl sends a POST again on a reused connection that is dead, and Dify would run twice: answers never do.
-        streams = ConnectionPolicy(reuse=False, repeat=False, http2=http2, dns_seconds=dns_seconds)
-        calls = ConnectionPolicy(reuse=True, repeat=True, http2=http2, dns_seconds=dns_seconds)
+        streams, calls = _policies(settings)
         self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share, clock=clock)
         self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share, clock=clock)
         self._ended_by: GatewayError | None = None
@@ -89,6 +84,8 @@ class DifyClient:
         """Go on with other settings (a reload); what is open is not touched."""
         self.settings = settings
         self._slots.use(_admission_limits(settings))
+        for client, policy in zip((self._streams, self._calls), _policies(settings), strict=True):
+            client.use(policy)
         self._sweep.callback_time = sweep_seconds(settings) * 1000
 
     def close(self) -> None:
@@ -114,7 +111,7 @@ class DifyClient:
     def end_streams(self, error: GatewayError) -> None:
         """Cut every open answer, and let none begin from now on; its reader gets `error`."""
         self._ended_by = error
-        for transfer in list(self._streams.transfers):
+        for transfer in self._streams.transfers:
             transfer.cancel(error)
 
     # --- answers ------------------------------------------------------------------------------------------------------
@@ -162,7 +159,7 @@ class DifyClient:
         permit = breaker.allow(self._clock())
         if isinstance(permit, OpenCircuit):
             raise _open_circuit(permit)
-        transfer = self._streams.start(self._request(key, call, accept="text/event-stream"))
+        transfer = _send(self._streams, key, call, accept="text/event-stream")
         try:
             head = await transfer.head()
             breaker.succeeded(permit)
@@ -192,7 +189,7 @@ class DifyClient:
         """
         breaker = self._breaker(key.host)
         permit = breaker.allow(self._clock())
-        transfer = self._calls.start(self._request(key, call, accept="application/json"))
+        transfer = _send(self._calls, key, call, accept="application/json")
         try:
             async with asyncio.timeout(timeout_seconds):
                 head = await transfer.head()
@@ -222,33 +219,10 @@ class DifyClient:
         else:
             breaker.abandoned(permit, self._clock())
 
-    def _request(self, key: AppKey, call: DifyCall, accept: str) -> HTTPRequest:
-        headers = {
-            "Authorization": f"Bearer {key.key}",
-            "Accept": accept,
-            "User-Agent": f"opendify-gateway/{__version__}",
-        }
-        if call.body is not None:
-            headers["Content-Type"] = call.content_type
-        proxy = urlsplit(self.settings.upstream_proxy) if self.settings.upstream_proxy else None
-        return HTTPRequest(
-            key.base_url + call.path,
-            method=call.method,
-            headers=headers,
-            body=call.body,
-            connect_timeout=self.settings.connect_timeout,
-            request_timeout=0,  # that would be a cap on the whole answer; the timers here are our own
-            follow_redirects=False,
-            decompress_response=False,
-            ca_certs=self.settings.ca_file or None,
-            proxy_host=proxy.hostname if proxy else None,
-            proxy_port=(proxy.port or 3128) if proxy else None,
-        )
-
     def _end_overdue(self) -> None:
         """One look at all streams costs 0.15 ms per 10,000; a timer per chunk would cost 2.75 µs each."""
         now = self._clock()
-        for transfer in list(self._streams.transfers):
+        for transfer in self._streams.transfers:
             if late := overdue(transfer, self.settings, now):
                 transfer.cancel(late)
 
@@ -265,6 +239,29 @@ def _open_circuit(refusal: OpenCircuit) -> UpstreamUnreachable:
         code="upstream_circuit_open",
         retry_after=refusal.retry_after,
     )
+
+
+def _send(client: StreamingCurlClient, key: AppKey, call: DifyCall, accept: str) -> Transfer:
+    headers = [f"Authorization: Bearer {key.key}", f"Accept: {accept}", _USER_AGENT]
+    if call.body is not None:
+        headers.append(f"Content-Type: {call.content_type}")
+    return client.start(call.method, key.base_url + call.path, headers, call.body)
+
+
+def _policies(settings: Settings) -> tuple[ConnectionPolicy, ConnectionPolicy]:
+    """For answers, and for small calls."""
+    proxy = urlsplit(settings.upstream_proxy)
+    calls = ConnectionPolicy(
+        repeatable=True,
+        connect_timeout=settings.connect_timeout,
+        http2=settings.upstream_http2,
+        # Addresses outlive two refreshes, so that no answer waits for a look-up: 200 cold ones at once would.
+        dns_seconds=int(2 * settings.app_refresh_seconds),
+        ca_file=settings.ca_file,
+        proxy=f"http://{proxy.hostname}:{proxy.port or 3128}" if proxy.hostname else "",
+    )
+    # libcurl sends a POST again on a reused connection that is dead, and Dify would run twice: answers never do.
+    return replace(calls, repeatable=False), calls
 
 
 def _admission_limits(settings: Settings) -> AdmissionLimits:

@@ -1,21 +1,22 @@
-"""Tornado's curl client, made pausable and cancellable.
+"""Tornado's curl client with a drive of its own: responses that are read at the reader's pace, and can be cut off.
 
-`CurlAsyncHTTPClient` copies a streamed body into the loop's queue as fast as the network brings it, cannot end a fetch
-and creates all its handles at start. `StreamingCurlClient` hands out a `Transfer` per request instead: bytes wait in
-a small bounded buffer, above it libcurl is paused (so Dify's socket fills and Dify slows down), and `cancel` closes
-the connection at once. Admission is the caller's: there is no queue here.
+`CurlAsyncHTTPClient` hands a streamed body to the loop as fast as the network brings it, cannot end a fetch, makes all
+its handles at start, and asks after ended transfers at every event. `StreamingCurlClient` keeps its libcurl and
+replaces the rest: bytes wait in a small bounded buffer, above it libcurl is paused (so Dify's socket fills and Dify
+slows down), `cancel` closes the connection at once, and what a socket brought reaches its reader in the same round of
+the loop. Admission is the caller's: there is no queue here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pycurl
-from tornado.curl_httpclient import CurlAsyncHTTPClient
-from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
+from tornado.ioloop import IOLoop
 
 from gateway.upstream.curl_errors import error_from_curl
 from gateway.upstream.transfer import Transfer
@@ -27,102 +28,158 @@ _UPLOAD_BUFFER_BYTES = 16 * 1024  # kept until the answer ends; with libcurl's o
 # When all kept connections die at once, libcurl tries five of them before it gives up; and Dify's workers, which have
 # ten places each, count idle ones.
 _KEPT_CONNECTIONS = 4
-_IDLE_HANDLES = 256  # kept for reuse; a handle costs 3.6 KB and 5 µs to make
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPolicy:
     """How a client's requests use connections."""
 
-    reuse: bool  # HTTP/1.1 connections are kept and used again; else each request opens its own
-    repeat: bool  # libcurl may send a request again by itself when a kept connection turns out to be dead
+    # Whether a request may go out on a kept connection. When that turns out to be dead, libcurl sends it again.
+    repeatable: bool
+    connect_timeout: float  # seconds, name look-up and TLS included
     http2: bool = False  # over TLS, many streams share a connection
     dns_seconds: int = 60  # how long a looked-up address is good
+    ca_file: str = ""  # instead of the system's authorities
+    proxy: str = ""  # its URL
 
-    def prepare(self, curl: pycurl.Curl) -> None:
-        """Set the handle's options for one request."""
+    def handle(self) -> pycurl.Curl:
+        """A handle with the options that all requests have in common, to be copied for each of them."""
+        curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.DNS_CACHE_TIMEOUT, self.dns_seconds)
-        if not self.repeat:
-            # To send a body again libcurl has to rewind it.
-            curl.setopt(pycurl.SEEKFUNCTION, lambda offset, origin: pycurl.SEEKFUNC_FAIL)
+        # The whole time is not libcurl's to measure: its cap is no use for streams.
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * self.connect_timeout))
+        curl.setopt(_UPLOAD_BUFFERSIZE, _UPLOAD_BUFFER_BYTES)
+        curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # else a tunnel's 200 is taken for Dify's
+        curl.setopt(pycurl.PROXY, self.proxy)  # if it is empty, libcurl must not take one from the environment
+        if self.ca_file:
+            curl.setopt(pycurl.CAINFO, self.ca_file)
         if self.http2:
             curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
             curl.setopt(pycurl.PIPEWAIT, 1)  # else every stream opens a connection although it could share one
-            return
+            return curl
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        if not self.reuse:
+        if not self.repeatable:
             curl.setopt(pycurl.FRESH_CONNECT, 1)
             curl.setopt(pycurl.FORBID_REUSE, 1)
+        return curl
 
 
 class StreamingCurlClient(CurlAsyncHTTPClient):
-    """A curl client whose responses are read piece by piece, at the reader's pace."""
+    """A curl client whose responses are read piece by piece, at the reader's pace: `start` instead of `fetch`."""
 
     def initialize(  # type: ignore[override]
-        self, *, policy: ConnectionPolicy, share: pycurl.CurlShare, clock: Callable[[], float], **kwargs: Any
+        self, *, policy: ConnectionPolicy, share: pycurl.CurlShare, clock: Callable[[], float]
     ) -> None:
         """`share` is what several clients have in common, such as looked-up addresses; `clock` is monotonic."""
-        super().initialize(max_clients=0, **kwargs)
-        if policy.reuse:
-            self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT_CONNECTIONS)
-        self.policy = policy
+        self._loop: asyncio.AbstractEventLoop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
+        self._timer: asyncio.Handle | None = None
+        super().initialize(max_clients=0)  # sets a timer
         self._share = share
         self._clock = clock
-        self._attached: dict[pycurl.Curl, Transfer] = {}
-        self.transfers: set[Transfer] = set()
+        self._open: dict[pycurl.Curl, Transfer] = {}
+        self._watched: set[int] = set()  # libcurl's sockets
+        self.arrivals: list[Transfer] = []
+        self.use(policy)
 
-    def start(self, request: HTTPRequest) -> Transfer:
-        """Send `request` now; its answer is read from the Transfer."""
-        if not self._free_list:
-            self._free_list.append(self._curl_create())
+    def use(self, policy: ConnectionPolicy) -> None:
+        """Go on with another policy; what is open is not touched."""
+        self._policy = policy
+        self._template = policy.handle()
+        if policy.repeatable:
+            self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT_CONNECTIONS)
+
+    @property
+    def transfers(self) -> Sequence[Transfer]:
+        """Those that are under way."""
+        return list(self._open.values())
+
+    def start(self, method: str, url: str, headers: list[str], body: bytes | None) -> Transfer:
+        """Send a request; its answer is read from the Transfer."""
         transfer = Transfer(self._clock)
-        transfer.on_cancel = self._cancelled
-        transfer.on_resume = self._resumed
-
-        def prepare(curl: pycurl.Curl) -> None:
-            self.policy.prepare(curl)
-            if not request.proxy_host:
-                curl.setopt(pycurl.PROXY, "")  # else libcurl takes one from the environment
-            curl.setopt(_UPLOAD_BUFFERSIZE, _UPLOAD_BUFFER_BYTES)
-            curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # else a tunnel's 200 is taken for Dify's
-            transfer.attach(curl)
-            self._attached[curl] = transfer
-
-        request.prepare_curl_callback = prepare
-        self.transfers.add(transfer)
-        self.fetch(request, raise_error=False).add_done_callback(lambda future: self._ended(transfer, future))
+        curl = self._template.duphandle()  # a copy costs 3 µs, so there is no pool, and nothing to reset
+        curl.setopt(pycurl.SHARE, self._share)
+        curl.setopt(pycurl.URL, url)
+        # Without a value libcurl leaves them out; it would wait for a 100 (Continue) before it sends a large body.
+        curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+        if body is not None:
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
+        if method != ("GET" if body is None else "POST"):
+            curl.setopt(pycurl.CUSTOMREQUEST, method)
+        transfer.attach(curl, self, body, repeatable=self._policy.repeatable)
+        self._open[curl] = transfer
+        self._multi.add_handle(curl)  # asks for a turn
         return transfer
 
-    def _curl_create(self) -> pycurl.Curl:
-        curl = super()._curl_create()
-        curl.setopt(pycurl.SHARE, self._share)  # outlives the resets between requests
-        return curl
+    def abort(self, curl: pycurl.Curl) -> None:
+        """Close the handle's connection before this returns."""
+        if self._open.pop(curl, None):
+            self._multi.remove_handle(curl)
+            curl.close()
 
     def close(self) -> None:
         """Abort what is open and free every handle."""
-        for transfer in list(self.transfers):
+        for transfer in self.transfers:
             transfer.cancel()
-        self._curls = self._free_list  # those that Tornado closes
+        self._set_timeout(-1)
         super().close()
 
-    def _ended(self, transfer: Transfer, fetched: asyncio.Future[HTTPResponse]) -> None:
-        self.transfers.discard(transfer)
-        error = fetched.exception()
-        transfer.end(None if error is None else error_from_curl(error, answered=transfer.answered))
+    def fetch_impl(self, *_: Any) -> None:
+        """Not served, as it would copy the whole answer."""
+        raise NotImplementedError
 
-    def _finish(self, curl: pycurl.Curl, curl_error: int | None = None, curl_message: str | None = None) -> None:
-        """As in Tornado, but the transfer forgets the handle before another one may get it, and few are kept."""
-        if transfer := self._attached.pop(curl, None):
-            transfer.detach()
-        super()._finish(curl, curl_error, curl_message)
-        if len(self._free_list) > _IDLE_HANDLES:
-            self._free_list.pop().close()
+    # --- the drive ----------------------------------------------------------------------------------------------------
 
-    def _resumed(self) -> None:
-        self._set_timeout(0)  # asks for a socket_action, so that the transfer makes progress
+    def _handle_socket(self, event: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
+        """libcurl tells for what to watch a socket."""
+        # Always anew: libcurl may have closed a socket unsaid and got another one of the same number.
+        if fd in self._watched:
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+        if event == pycurl.POLL_REMOVE:
+            self._watched.discard(fd)
+            return
+        self._watched.add(fd)
+        if event & pycurl.POLL_IN:
+            self._loop.add_reader(fd, self._turn, fd, pycurl.CSELECT_IN)
+        if event & pycurl.POLL_OUT:
+            self._loop.add_writer(fd, self._turn, fd, pycurl.CSELECT_OUT)
 
-    def _cancelled(self, curl: pycurl.Curl) -> None:
-        """Abort from outside: the socket closes before this returns."""
-        self._finish(curl, pycurl.E_ABORTED_BY_CALLBACK, "cancelled")
-        self._set_timeout(0)
+    def _set_timeout(self, msecs: int) -> None:
+        """libcurl tells, whenever that changes, after how long it wants a turn without a socket; -1: never."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if msecs == 0:
+            self._timer = self._loop.call_soon(self._time_is_up)
+        elif msecs > 0:
+            self._timer = self._loop.call_later(msecs / 1000, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._turn(pycurl.SOCKET_TIMEOUT, 0)
+        if self._timer is None:  # by libcurl's clock it may have been too early, and then it does not ask again
+            self._set_timeout(self._multi.timeout())
+
+    def _turn(self, fd: int, activity: int) -> None:
+        """Let libcurl make progress, then wake each reader for which it brought something, once."""
+        _, running = self._multi.socket_action(fd, activity)
+        if running < len(self._open):
+            self._end_transfers()
+        if self.arrivals:
+            arrivals, self.arrivals = self.arrivals, []
+            for transfer in arrivals:
+                transfer.arrived()
+
+    def _end_transfers(self) -> None:
+        more = 1
+        while more:
+            more, succeeded, failed = self._multi.info_read()
+            for curl, number, message in [*((curl, 0, "") for curl in succeeded), *failed]:
+                transfer = self._open[curl]
+                broken = CurlError(number, message) if number else None
+                transfer.end(error_from_curl(broken, answered=transfer.answered) if broken else None)
+                self.abort(curl)
+                self.arrivals.append(transfer)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from io import BytesIO
+from typing import Any, Protocol
 
 import pycurl
 
 from gateway.errors import GatewayError, UpstreamProtocolError
+from gateway.upstream.doorbell import Doorbell
 
-HIGH_WATER_BYTES = 16 * 1024  # 400 stuck clients: 98 KB each with 16 KiB, 236 KB each with 64 KiB
+# What one read brings at most. While the reader waits for its client, as much again waits here and in libcurl.
+HIGH_WATER_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,15 @@ class ResponseHead:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+class Drive(Protocol):
+    """What lets libcurl make progress."""
+
+    arrivals: list[Transfer]  # for which it brought something
+
+    def abort(self, curl: pycurl.Curl) -> None:
+        """Close the handle's connection before this returns."""
+
+
 class Transfer:
     """What libcurl receives, between its callbacks and one reader.
 
@@ -39,22 +51,23 @@ class Transfer:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._curl: pycurl.Curl | None = None
+        self._drive: Drive | None = None
+        self._curl: pycurl.Curl | None = None  # while libcurl works on it
+        self._upload: BytesIO | None = None
+        self._unsent = 0  # bytes of it
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._paused = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._doorbell = Doorbell()
         self._status = 0
         self._headers: dict[str, str] = {}
         self._head: ResponseHead | None = None
         self._interruption: Exception | None = None
         self._ended = False
         self._error: GatewayError | None = None
-        self.on_end: Callable[[], None] = lambda: None
-        self.on_cancel: Callable[[pycurl.Curl], None] = lambda curl: None
-        self.on_resume: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = _nothing
         self.started_at = clock()
-        self.last_byte_at = self.started_at  # any byte of the body
+        self.last_byte_at = self.started_at  # any byte of the answer
         self.progress_at = self.started_at  # what the reader called progress
         self.answered_at: float | None = None  # the response head was here
         self.connect_seconds: float | None = None  # name look-up, connection and TLS; None: the connection was there
@@ -100,9 +113,9 @@ class Transfer:
 
     def interrupt(self, reason: Exception) -> None:
         """Make the reader raise `reason` if it waits; the transfer itself goes on, for another reader."""
-        if self._waiter is not None:
+        if self._doorbell.awaited:
             self._interruption = reason
-            self._wake()
+            self._doorbell.ring_soon()
 
     def note_progress(self) -> None:
         """The reader has seen a real event, not only a ping."""
@@ -112,8 +125,9 @@ class Transfer:
         """Close the connection now; a waiting reader gets `error`, or a plain end. Safe to call at any time."""
         curl = self._curl
         self.end(error)
-        if curl is not None:
-            self.on_cancel(curl)
+        if curl is not None and self._drive is not None:
+            self._drive.abort(curl)
+        self._doorbell.ring_soon()
 
     @property
     def ended(self) -> bool:
@@ -127,41 +141,37 @@ class Transfer:
 
     def _resume(self) -> None:
         self._paused = False
+        self.last_byte_at = self._clock()  # Dify was not silent
         if self._curl is not None:
-            try:
-                self._curl.pause(pycurl.PAUSE_CONT)  # may call _write at once, so the buffer is empty by now
-            except pycurl.error:
-                return  # it failed while it was paused; its end is on the way
-            self.on_resume()
+            # It may call _receive at once, so the buffer is empty by now, and it asks the drive for another turn. If it
+            # raises, the transfer has failed while it was paused, and its end is on the way.
+            with suppress(pycurl.error):
+                self._curl.pause(pycurl.PAUSE_CONT)
 
     async def _wait(self) -> None:
         if self._interruption is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._doorbell
         if self._interruption is not None:
             reason, self._interruption = self._interruption, None
             raise reason
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    # --- the drive's side ---------------------------------------------------------------------------------------------
 
-    # --- libcurl's side -----------------------------------------------------------------------------------------------
+    def attach(self, curl: pycurl.Curl, drive: Drive, upload: bytes | None, *, repeatable: bool) -> None:
+        """Take over the handle's callbacks. `upload` is the request's body; if `repeatable`, it may be sent again."""
+        self._curl, self._drive = curl, drive
+        if upload is not None:
+            self._upload = BytesIO(upload)
+            self._unsent = len(upload)
+            curl.setopt(pycurl.READFUNCTION, self._send)
+            curl.setopt(pycurl.SEEKFUNCTION, self._send_again if repeatable else _never_again)
+        curl.setopt(pycurl.WRITEFUNCTION, self._receive)
+        curl.setopt(pycurl.HEADERFUNCTION, self._receive_header)
 
-    def attach(self, curl: pycurl.Curl) -> None:
-        """Take over the handle's callbacks."""
-        self._curl = curl
-        curl.setopt(pycurl.WRITEFUNCTION, self._write)
-        # Tornado's own header callback runs after the body's callbacks when both come in one go.
-        curl.setopt(pycurl.HEADERFUNCTION, self._header)
-
-    def detach(self) -> None:
-        """Let go of the handle: from now on it may serve another transfer."""
-        self._note_connect()
-        self._curl = None
+    def arrived(self) -> None:
+        """What this turn of libcurl brought is complete: the reader may have it."""
+        self.last_byte_at = self._clock()
+        self._doorbell.ring()
 
     def _note_connect(self) -> None:
         """Ask libcurl, which answers only outside of its callbacks."""
@@ -170,25 +180,28 @@ class Transfer:
             self.connect_seconds = getinfo(pycurl.APPCONNECT_TIME) or getinfo(pycurl.CONNECT_TIME) or None
 
     def end(self, error: GatewayError | None) -> None:
-        """The transfer is over; bytes that wait can still be read."""
+        """The transfer is over, and its handle is no longer ours; bytes that wait can still be read."""
+        self._note_connect()
+        self._curl = self._upload = None
         if not self._ended:
             self._ended = True
             self._error = error
-            self._wake()
             self.on_end()
 
-    def _write(self, chunk: bytes) -> Any:
-        if self._buffered >= HIGH_WATER_BYTES:
+    # --- inside libcurl -----------------------------------------------------------------------------------------------
+
+    def _receive(self, chunk: bytes) -> Any:
+        if not self._chunks:
+            self._arrives()
+        elif self._buffered + len(chunk) > HIGH_WATER_BYTES:
             self._paused = True
             self.pauses += 1
             return pycurl.WRITEFUNC_PAUSE  # libcurl keeps this chunk and brings it again
         self._chunks.append(chunk)
         self._buffered += len(chunk)
-        self.last_byte_at = self._clock()
-        self._wake()
         return None
 
-    def _header(self, line: bytes) -> None:
+    def _receive_header(self, line: bytes) -> None:
         if self._head is not None:  # a trailer behind the last chunk
             return
         text = line.decode("latin-1").strip()
@@ -202,4 +215,32 @@ class Transfer:
         elif self._status >= 200:  # a 1xx is only an interim answer
             self._head = ResponseHead(self._status, self._headers)
             self.answered_at = self._clock()
-            self._wake()
+            if not self._unsent:
+                self._upload = None  # a long history need not stay for as long as its answer takes
+            self._arrives()
+
+    def _arrives(self) -> None:
+        if self._drive is not None:
+            self._drive.arrivals.append(self)
+
+    def _send(self, size: int) -> Any:
+        if self._upload is None:
+            return pycurl.READFUNC_ABORT
+        piece = self._upload.read(size)
+        self._unsent -= len(piece)
+        return piece
+
+    def _send_again(self, offset: int, origin: int) -> Any:
+        if self._upload is None:
+            return pycurl.SEEKFUNC_FAIL
+        self._unsent = len(self._upload.getbuffer()) - self._upload.seek(offset, origin)
+        return pycurl.SEEKFUNC_OK
+
+
+def _never_again(offset: int, origin: int) -> Any:
+    """libcurl sends a body again, and Dify would run twice; to do so it has to rewind it."""
+    return pycurl.SEEKFUNC_FAIL
+
+
+def _nothing() -> None:
+    pass

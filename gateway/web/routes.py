@@ -9,6 +9,7 @@ from gateway.openai_api import chat
 from gateway.services import Services
 from gateway.web.answers import AnswerHandler
 from gateway.web.event_stream import Heartbeat
+from gateway.web.files import FileContentHandler, FileHandler, FileUploadHandler
 from gateway.web.models import ModelHandler, ModelListHandler
 from gateway.web.operations import HealthHandler, MetricsHandler, ReadyHandler
 
@@ -21,6 +22,9 @@ def routes(services: Services) -> list[Route]:
     shared: dict[str, Any] = {"desk": AnswerDesk(services), "heartbeat": heartbeat}
     return [
         (r"/v1/chat/completions/?", AnswerHandler, {"endpoint": chat.ENDPOINT, **shared}),
+        (r"/v1/files/?", FileUploadHandler, {}),
+        (r"/v1/files/([^/]+)/?", FileHandler, {}),
+        (r"/v1/files/([^/]+)/content/?", FileContentHandler, {}),
         (r"/v1/models/?", ModelListHandler, {}),
         (r"/v1/models/(.+)", ModelHandler, {}),  # ids may hold slashes, and old SDKs do not escape them
         (r"/healthz", HealthHandler, {}),

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from tests.conformance.models import LIMITED, MODES, ODD_NAMES, model
-from tests.simulator.apps import DEMO_CHAT, FORM_CHAT, App, AppTable, apps_of
+from tests.conformance.models import FILES, LIMITED, MODES, ODD_NAMES, model
+from tests.simulator.apps import ANY_FILE_CHAT, DEMO_CHAT, FILE_WORKFLOW, FORM_CHAT, App, AppTable, apps_of
 from tests.simulator.server import RequestRecord, Simulator
 from tests.simulator.versions import VERSIONS
 
@@ -34,8 +34,9 @@ def workspace(version: str) -> list[App]:
     """One app of each mode, named after mode and release; the newest has the special ones as well."""
     demos = {app.mode: app for app in apps_of(VERSIONS[version]) if app.in_demo}
     apps = [replace(demos[mode], name=model(mode, version)) for mode in MODES[version]]
+    apps.append(replace(ANY_FILE_CHAT, key=f"app-files{version}", name=FILES[version]))
     if version == "1.12.1":
-        apps.append(FORM_CHAT)
+        apps += [FORM_CHAT, FILE_WORKFLOW]
         apps.append(replace(DEMO_CHAT, key="app-limited", name=LIMITED, max_active_requests=1))
         apps += [replace(DEMO_CHAT, key=f"app-odd{number}", name=name) for number, name in enumerate(ODD_NAMES)]
     return apps

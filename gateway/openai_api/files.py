@@ -1,0 +1,56 @@
+"""POST /v1/files and GET /v1/files/{id}: a form → UploadRequest, and a file as OpenAI describes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway import json_codec
+from gateway.errors import InvalidRequest
+from gateway.exchange.attachment import Attachment, InlineFile
+from gateway.openai_api.parameters import pick, read_text
+
+# What a file here can be for; OpenAI's other purposes are batches and training, which no app of Dify has.
+PURPOSES = {purpose: purpose for purpose in ("user_data", "vision", "assistants")}
+_NO_TYPES = frozenset({"", "application/octet-stream", "application/unknown"})  # what says nothing of a file
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRequest:
+    """What a client wants to keep, and for whom."""
+
+    file: Attachment
+    purpose: str
+    model: str | None  # None: there is only one that takes files
+    user: str | None
+
+
+def read_upload(fields: Mapping[str, str], name: str, media_type: str, content: bytes) -> UploadRequest:
+    """Read a decoded form; `model` and `user` are not OpenAI's. Raises InvalidRequest."""
+    purpose = pick(PURPOSES, fields.get("purpose") or "user_data", "purpose")
+    if not content:
+        raise InvalidRequest("Invalid 'file': it is empty.", param="file")
+    media_type = media_type.partition(";")[0].strip().lower()
+    file = Attachment(
+        "file",
+        InlineFile(content),
+        name=read_text(name, "file") or None,
+        media_type=None if media_type in _NO_TYPES else media_type,
+    )
+    return UploadRequest(file, purpose, fields.get("model") or None, fields.get("user") or None)
+
+
+def file_document(file_id: str, name: str, size: int, created: int, purpose: str, model: str) -> bytes:
+    """OpenAI's File object; `size` in bytes, `created` in Unix seconds. In `dify` the model that can use it."""
+    return json_codec.dumps(
+        {
+            "id": file_id,
+            "object": "file",
+            "bytes": size,
+            "created_at": created,
+            "filename": name,
+            "purpose": purpose,
+            "status": "processed",  # Dify has nothing more to do with it
+            "dify": {"model": model},
+        }
+    )
