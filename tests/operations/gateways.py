@@ -61,7 +61,7 @@ async def running_gateways(
         "DIFY_API_BASE": simulator.base_url,
         "DIFY_API_KEYS": ",".join(simulator.apps),
         "TRUSTED_PROXIES": "127.0.0.1",
-        "UNREADY_SECONDS": "1.5",
+        "UNREADY_SECONDS": "1",
         **settings,
     }
     gateways = [RunningGateway(directory, environ) for _ in range(count)]

@@ -171,7 +171,7 @@ async def test_a_rolling_restart_loses_nothing(name: str, simulator: Simulator, 
             assert await gateway.end() == 0
             await workers.more(40)
             await gateway.start()
-            await asyncio.sleep(1)  # the balancer sees it
+            await asyncio.sleep(0.6)  # the balancer sees it
     assert workers.lost == []
     assert len(workers.answered) > 150
     # Nothing was asked twice, whatever was retried on the way.
