@@ -45,6 +45,7 @@ class DifyRun:
         self._reader = AnswerReader(
             app.mode, app.key.output_variable, app.key.host, services.settings.workflow_progress
         )
+        self._trace = timeline.trace
         self._asking: asyncio.Task[None]  # from `begin` on
         self._transfer: Transfer | None = None  # once Dify answers with a stream
         self._over = False  # as far as Dify has told
@@ -65,6 +66,8 @@ class DifyRun:
         dify = self._services.dify
         slot = await dify.take_slot(self._app.key)
         self.sent = True
+        if self._trace is not None:
+            self._trace.asked(call.method, call.path, call.body)
         sent_at = self._services.clock()
         try:
             self._transfer = await dify.ask(self._app.key, call, slot)
@@ -136,7 +139,11 @@ class DifyRun:
 
     def _receive(self, data: bytes) -> list[AnswerEvent]:
         reader, seen = self._reader, self._reader.events_seen
-        events = reader.receive(self._decoder.feed(data) if data else self._decoder.finish())
+        frames = self._decoder.feed(data) if data else self._decoder.finish()
+        if self._trace is not None:
+            for frame in frames:
+                self._trace.heard(frame)
+        events = reader.receive(frames)
         if self.started is None and events and isinstance(events[0], Started):
             self.started = events[0]
             self._timeline.first_event_at = self._services.clock()
@@ -202,6 +209,8 @@ class DifyRun:
     async def _stop(self, task_id: str) -> None:
         """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""
         call = calls.stop(self._app, task_id, self._user)
+        if self._trace is not None:
+            self._trace.asked(call.method, call.path, call.body)
         outcome = "failed"
         for _ in range(2):
             try:

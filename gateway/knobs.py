@@ -13,6 +13,7 @@ from gateway.app_keys import parse_base_url
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.scrub import scrub
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,15 @@ def redis_url(value: str) -> str:
     if url and not re.fullmatch(rf"rediss?://([^/@]*@)?{host}(/\d*)?(\?.*)?|unix://([^/@]*@)?/.+", url):
         raise ValueError("not redis://host:port/number, rediss://… or unix:///path")
     return url
+
+
+def names(value: str) -> frozenset[str]:
+    """What log lines call requests and clients, comma-separated, or *."""
+    found = frozenset(filter(None, (part.strip() for part in value.split(","))))
+    for name in found:
+        if not re.fullmatch(r"\*|[A-Za-z0-9._-]{1,64}", name) or scrub(name) != name:
+            raise ValueError("not request ids or clients as the log names them: a name, or key- and eight digits")
+    return found
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:

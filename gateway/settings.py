@@ -20,6 +20,7 @@ from gateway.knobs import (
     Knob,
     knob,
     memory_mode,
+    names,
     networks,
     number,
     one_of,
@@ -206,6 +207,14 @@ class Settings:
     # logs
     log_level: str = knob("info", "debug, info, warning or error", one_of("debug", "info", "warning", "error"))
     log_format: str = knob("text", "text or json, one line per event", one_of("text", "json"))
+
+    trace_requests: frozenset[str] = knob(
+        "",
+        "Whose requests are logged with all that Dify is asked and answers: request ids, clients as the log names "
+        "them, or *, comma-separated; texts are shown by their length",
+        names,
+    )
+    trace_text: bool = knob("false", "TRACE_REQUESTS shows texts, too: prompts and answers are in the log", switch)
 
     # derived
     app_keys: tuple[AppKey, ...] = ()

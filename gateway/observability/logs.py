@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from gateway.json_codec import dumps
+from gateway.observability.journal import JournalFormatter, is_journal
 from gateway.scrub import scrub
 
 ACCESS_LOG = logging.getLogger("gateway.access")
@@ -19,7 +22,10 @@ _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def set_up_logs(level: str, form: str) -> None:
     """Send every record to standard error in the chosen form."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FORMATTERS[form]())
+    formatter = FORMATTERS[form]()
+    if is_journal(sys.stderr, os.environ):
+        formatter = JournalFormatter(TextFormatter(dated=False) if form == "text" else formatter)
+    handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Tornado's own access line would be a second one; its notes on malformed HTTP are the clients' noise.
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
@@ -31,8 +37,9 @@ def set_up_logs(level: str, form: str) -> None:
 class TextFormatter(logging.Formatter):
     """`2026-11-22T10:00:00 INFO gateway.access request request_id=req_… status=200`."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    def __init__(self, *, dated: bool = True) -> None:
+        date = "%(asctime)s " if dated else ""
+        super().__init__(f"{date}%(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The event in one line, whatever a client or Dify wrote into it; a traceback follows in lines of its own."""
@@ -59,7 +66,7 @@ class JSONFormatter(logging.Formatter):
         return dumps(entry).decode("ascii")
 
 
-FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
+FORMATTERS: dict[str, Callable[[], logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, TextDelta, Usage
 from gateway.observability.metrics import OTHER_MODEL, REJECTIONS, Metrics
+from gateway.observability.request_trace import RequestTrace
 
 CLIENT_LEFT = 499  # nginx's code for a client that closed the connection
 
@@ -19,6 +20,7 @@ class RequestTimeline:
     endpoint: str
     arrived_at: float
     request_id: str = ""
+    trace: RequestTrace | None = None  # where an operator wants to see it all
     client: str | None = None  # a name for who asks; never the key
     model: str = OTHER_MODEL
     upstream: str = ""  # the model's Dify host

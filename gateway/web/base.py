@@ -13,6 +13,7 @@ from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNo
 from gateway.json_codec import loads_strict
 from gateway.observability.logs import ACCESS_LOG
 from gateway.observability.request_timeline import RequestTimeline
+from gateway.observability.request_trace import RequestTrace, is_traced
 from gateway.openai_api.error_body import error_body, error_headers
 from gateway.services import Services
 from gateway.web.client_auth import client_key
@@ -54,12 +55,17 @@ class ApiHandler(RequestHandler):
         """Runs before the body is read."""
         if self.needs_client_key and self.request.method != "OPTIONS":  # browsers ask without the key
             self.client_key = client_key(self.request.headers.get("Authorization"), self.services.settings)
-            self.timeline.client = self.client_key.label
+            client = self.timeline.client = self.client_key.label
+            settings, given = self.services.settings, self.request.headers.get("X-Request-ID")
+            if is_traced(settings.trace_requests, self.request_id, given, client):
+                self.timeline.trace = RequestTrace(self.request_id, with_text=settings.trace_text)
 
     def json_body(self) -> object:
         """The decoded body. Raises InvalidRequest."""
         if not self.request.body:
             raise InvalidRequest("The request body is empty; a JSON object is wanted.", code="invalid_json")
+        if self.timeline.trace is not None:
+            self.timeline.trace.received(self.request.body)
         try:
             return loads_strict(self.request.body)
         except ValueError as error:

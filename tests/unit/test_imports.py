@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "key_options": {"exchange"},
     "app_keys": {"dify_api", "key_options"},
     "client_keys": {"exchange", "key_options"},
-    "knobs": {"app_keys", "exchange"},
+    "knobs": {"app_keys", "exchange", "scrub"},
     "settings": {"client_keys", "dify_api", "exchange", "knobs"},
     "load_settings": {"app_keys", "scrub", "settings"},
     "printed_settings": {"settings"},

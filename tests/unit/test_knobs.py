@@ -63,6 +63,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("TRUSTED_PROXIES", " 127.0.0.1 ,10.0.0.0/8,", (ip_network("127.0.0.1/32"), ip_network("10.0.0.0/8"))),
     ("TRUSTED_PROXIES", "fd00::/8", (ip_network("fd00::/8"),)),
     ("LOG_LEVEL", "WARNING", "warning"),
+    ("TRACE_REQUESTS", " req_1 ,chat-ui,", frozenset({"req_1", "chat-ui"})),
     ("LOG_FORMAT", "JSON", "json"),
     ("KEEP_ALIVE_SECONDS", "5e-2", 0.05),
 ]
@@ -143,6 +144,11 @@ BAD: list[tuple[str, str, str]] = [
         "TRUSTED_PROXIES",
         "10.0.0.1/8",
         "10.0.0.1/8 has host bits set; wanted are addresses and networks like 10.0.0.0/8",
+    ),
+    (
+        "TRACE_REQUESTS",
+        "two words",
+        "not request ids or clients as the log names them: a name, or key- and eight digits",
     ),
     ("LOG_LEVEL", "verbose", "not one of debug, info, warning, error"),
     ("LOG_FORMAT", "xml", "not one of text, json"),

@@ -61,6 +61,8 @@ DEFAULTS: dict[str, Any] = {
     "trusted_proxies": (),
     "log_level": "info",
     "log_format": "text",
+    "trace_requests": frozenset(),
+    "trace_text": False,
     "app_keys": (),
 }
 
