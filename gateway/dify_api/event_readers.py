@@ -39,10 +39,7 @@ def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
     # 1.7.2 to 1.12 give this name to the text of a turn with a file; an event without `answer` is a generated file.
     if "answer" in event:
         return _read_message(run, event)
-    url = event.get("url")
-    if not isinstance(url, str) or not url or event.get("belongs_to") == "user":
-        return []
-    return run.add_file(url, event.get("type") == "image")
+    return [] if event.get("belongs_to") == "user" else run.add_file(event)
 
 
 def _read_message_replace(run: Run, event: Event) -> list[AnswerEvent]:
@@ -132,6 +129,7 @@ def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
 def _read_message_end(run: Run, event: Event) -> list[AnswerEvent]:
     metadata = event.get("metadata")
     run.usage.add_answer(metadata.get("usage") if isinstance(metadata, dict) else None)
+    run.files.note_all(event.get("files"))
     return run.end("message_end")
 
 
@@ -145,6 +143,7 @@ def _read_workflow_finished(run: Run, event: Event) -> list[AnswerEvent]:
     run.usage.add_run_total(data.get("total_tokens"))
     run.stopped = status == "stopped"
     run.outputs = outputs if isinstance(outputs, dict) else {}
+    run.files.note_all(data.get("files"))
     return run.end("workflow_finished")
 
 

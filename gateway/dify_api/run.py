@@ -7,6 +7,7 @@ from typing import Any
 from gateway.dify_api.agent_steps import AgentSteps
 from gateway.dify_api.app import AppMode
 from gateway.dify_api.failure import one_line
+from gateway.dify_api.made_files import LINKED, MadeFiles
 from gateway.dify_api.outputs import render_output, render_outputs, renders_as_dify
 from gateway.dify_api.streamed_text import StreamedText, mend_surrogates
 from gateway.dify_api.usage import UsageCount
@@ -25,7 +26,6 @@ class Run:
     ) -> None:
         self.mode = mode
         self.tells_progress = tells_progress  # each node of a flow, as it begins
-        self.host = host  # of the Dify: scheme, name and port
         self.output_variable = output_variable
         self.task_id: str | None = None
         self.conversation_id: str | None = None
@@ -33,6 +33,7 @@ class Run:
         self.workflow_run_id: str | None = None
         self.usage = UsageCount()
         self.text = StreamedText()
+        self.files = MadeFiles(host)
         self.speaker: Any = None  # where the last text came from: [node id, variable]
         self.agent_spoke = False
         self.agent = AgentSteps(thinks_apart=mode is AppMode.AGENT)
@@ -58,6 +59,8 @@ class Run:
             self.speaker = selector
         if self.text_lost:
             return []
+        if LINKED in text:
+            text = self.files.show(text)
         if self._replacement is not None:
             self._replacement += text
             return []
@@ -73,19 +76,17 @@ class Run:
         gap = self.agent.say(text)
         return [TextDelta(gap), *events] if gap else events
 
-    def add_file(self, url: str, is_image: bool) -> list[AnswerEvent]:
+    def add_file(self, file: Any) -> list[AnswerEvent]:
         """Show a file that the app has made as a link; Dify's own text does not speak of it."""
+        link = self.files.note(file, shown=True)
         gap = "\n\n" if self.text.length else ""
-        link = f"![image]({self._absolute(url)})" if is_image else f"[file]({self._absolute(url)})"
-        return [TextDelta(f"{gap}{link}\n\n")]
-
-    def _absolute(self, url: str) -> str:
-        return self.host + url if url.startswith("/") else url  # a Dify without a public address signs relative ones
+        return [TextDelta(f"{gap}{link.markdown}\n\n")] if link else []
 
     def replace_text(self, text: Any, moderated: bool) -> list[AnswerEvent]:
         """Take a text that stands for all before it; 0.15 sends it on every turn of a moderated app, mostly equal."""
         if not isinstance(text, str) or self.output_variable is not None:
             return []
+        text = self.files.show(text)
         unsaid = not self.text.length
         missing = self.text.missing_from(text) if self._replacement is None else None
         if text and (unsaid or missing is None):
@@ -139,13 +140,25 @@ class Run:
                 events.append(TextDelta(missing))
             elif missing is None and is_better and not self.text.begins_with(mend_surrogates(settled.rstrip())):
                 text = mend_surrogates(settled)
+        if links := self._missing_links():
+            events.append(TextDelta(links))
+            text = None if text is None else text + links
         self.complete = True
-        return [*events, Finished(self._finish_reason(), self.usage.result(), text)]
+        return [*events, Finished(self._finish_reason(), self.usage.result(), text, files=self.files.links)]
 
     def fail(self, error: GatewayError) -> list[AnswerEvent]:
         """Give the answer its end: it is none."""
         self.complete = True
         return [Failed(error)]
+
+    def _missing_links(self) -> str:
+        """A chatflow's text shows its files only where its author has put them; a workflow's outputs all do."""
+        if self.mode is AppMode.WORKFLOW or self._moderated:
+            return ""
+        if isinstance(answer := self.outputs.get("answer"), str):
+            self.files.show(answer)
+        links = "\n\n".join(link.markdown for link in self.files.not_shown)
+        return f"\n\n{links}" if links and self.text.length else links
 
     def _settled_text(self) -> tuple[str | None, bool]:
         """The text that the run settled on, if it tells, and whether it is better than a stream that differs.
@@ -167,16 +180,18 @@ class Run:
             answer = self.outputs.get("answer")
             better = not self.text.length or self.text_lost or (self.retried and not self.iteration_spoke)
             told = isinstance(answer, str) and better
-            return (answer, True) if told else (None, False)
+            return (self.files.show(str(answer)), True) if told else (None, False)
         if self.output_variable is not None:
             return self._configured_output(self.output_variable), True
         if not self.outputs:
             return None, False
-        return render_outputs(self.outputs), self.retried or all(map(renders_as_dify, self.outputs.values()))
+        return self.files.show(render_outputs(self.outputs)), self.retried or all(
+            map(renders_as_dify, self.outputs.values())
+        )
 
     def _configured_output(self, variable: str) -> str:
         if variable in self.outputs:
-            return render_output(self.outputs[variable])
+            return self.files.show(render_output(self.outputs[variable]))
         names = ", ".join(map(repr, self.outputs)) or "none"
         raise RunFailed(one_line(f"The workflow has no output {variable!r}. Its outputs: {names}."))
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from gateway.errors import GatewayError
+from gateway.exchange.file_link import FileLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Finished:
     reason: FinishReason = FinishReason.STOP
     usage: Usage | None = None
     text: str | None = None
+    files: tuple[FileLink, ...] = ()  # that the app made; the text has links to them
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from gateway import errors
 from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerEvent, FinishReason, Usage
+from gateway.exchange.file_link import FileLink
 
 _KINDS = {kind.__name__: kind for kind in get_args(AnswerEvent)}
 _ERRORS = {
@@ -38,7 +39,7 @@ def decode_events(text: str) -> list[AnswerEvent]:
 def _plain(value: object) -> dict[str, Any]:
     if isinstance(value, GatewayError):
         return {"kind": type(value).__name__, **vars(value)}
-    if isinstance(value, Usage):
+    if isinstance(value, Usage | FileLink):
         return asdict(value)
     raise TypeError(f"no JSON for {type(value)}")
 
@@ -50,4 +51,6 @@ def _value(name: str, value: Any) -> Any:
         return _ERRORS[value.pop("kind")](value.pop("message"), **value)
     if name == "usage":
         return Usage(**value)
+    if name == "files":
+        return tuple(FileLink(**one) for one in value)
     return FinishReason(value) if name == "reason" else value

@@ -23,6 +23,7 @@ from gateway.exchange.answer import (
     TextDelta,
     Usage,
 )
+from gateway.exchange.file_link import FileLink
 
 Event = dict[str, Any]
 USAGE = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
@@ -177,6 +178,64 @@ def test_a_file_that_the_app_made_is_a_link(file: dict[str, Any], text: str) -> 
     frames += [event("agent_message", answer="w2"), MESSAGE_END]
     events = [one for frame in frames for one in reader.receive_data(json.dumps(frame).encode())]
     assert text_of(events) == text
+    assert isinstance(end := events[-1], Finished)
+    assert bool(end.files) is ("(http" in text)
+
+
+PNG = {
+    "dify_model_identity": "__dify__file__",
+    "type": "image",
+    "transfer_method": "tool_file",
+    "filename": "a.png",
+    "url": "/files/tools/0a1b.png?sign=1",
+}
+LINK = FileLink("http://dify/files/tools/0a1b.png?sign=1", "image", "a.png")
+SHOWN = "![a.png](http://dify/files/tools/0a1b.png?sign=1)"
+
+
+def read_at(host: str, mode: AppMode, *events: Event) -> list[AnswerEvent]:
+    reader = AnswerReader(mode, host=host)
+    return [one for frame in events for one in reader.receive_data(json.dumps(frame).encode())]
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("Here.", f"Here.\n\n{SHOWN}"),
+        ("", SHOWN),
+        ("Here: ![a.png](/files/tools/0a1b.png?sign=9)", "Here: ![a.png](http://dify/files/tools/0a1b.png?sign=9)"),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_chatflows_files_are_linked_once_and_told(said: str, text: str, turned: bool) -> None:
+    outputs = {"answer": said, "files": [PNG]}
+    ends = [
+        event("workflow_finished", data={"status": "succeeded", "outputs": outputs, "files": [PNG]}),
+        {**MESSAGE_END, "files": [PNG]},
+    ]
+    frames = [event("workflow_started"), message(said), *(reversed(ends) if turned else ends)]
+    events = read_at("http://dify", AppMode.ADVANCED_CHAT, *frames)
+    assert text_of(events) == text
+    assert isinstance(end := events[-1], Finished)
+    assert (end.files, end.text) == ((LINK,), None)
+
+
+def test_a_text_that_was_taken_back_gets_no_links() -> None:
+    frames = [event("workflow_started"), message("bad"), event("message_replace", answer="no")]
+    frames += [event("workflow_finished", data={"status": "succeeded", "files": [PNG]}), MESSAGE_END]
+    end = read_at("http://dify", AppMode.ADVANCED_CHAT, *frames)[-1]
+    assert isinstance(end, Finished)
+    assert (end.text, end.reason) == ("no", FinishReason.CONTENT_FILTER)
+
+
+@pytest.mark.parametrize("streamed", [["![a.png](/files/tools/0a1b.png?sign=1)"], []])
+def test_a_workflows_files_are_among_its_outputs(streamed: list[str]) -> None:
+    data = {"status": "succeeded", "outputs": {"picture": PNG}, "files": [PNG]}
+    frames = [event("workflow_started"), *map(chunk, streamed), event("workflow_finished", data=data)]
+    events = read_at("http://dify", AppMode.WORKFLOW, *frames)
+    assert text_of(events) == SHOWN
+    assert isinstance(end := events[-1], Finished)
+    assert (end.files, end.text) == ((LINK,), None)
 
 
 @pytest.mark.parametrize("mode", [AppMode.AGENT, AppMode.AGENT_CHAT, AppMode.CHAT])

@@ -22,6 +22,7 @@ from gateway.exchange.answer import (
     Usage,
 )
 from gateway.exchange.event_codec import decode_events, encode_events
+from gateway.exchange.file_link import FileLink
 
 EVENTS: list[AnswerEvent] = [
     Started("task"),
@@ -31,6 +32,7 @@ EVENTS: list[AnswerEvent] = [
     Finished(),
     *(Finished(reason, Usage(1, 2, 3), "settled") for reason in FinishReason),
     Finished(text=""),
+    Finished(files=(FileLink("https://x/a.png", "image", "a.png", "image/png", 12), FileLink("https://x/b"))),
 ]
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GatewayError)]
 
