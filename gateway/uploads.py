@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from gateway.dify_api import upload_call
 from gateway.dify_api.app import App
@@ -15,6 +16,8 @@ from gateway.observability.metrics import Metrics
 from gateway.policy.upload_cache import UploadCache, upload_name
 from gateway.settings import Settings
 from gateway.upstream.dify_client import DifyClient
+
+Step = TypeVar("Step")
 
 
 class Uploads:
@@ -32,7 +35,8 @@ class Uploads:
         ids: dict[bytes, str | None] = {}
         missing: dict[bytes, PlannedFile] = {}
         for file in plan.files:
-            if isinstance(file.attachment.content, InlineFile):
+            if isinstance(content := file.attachment.content, InlineFile):
+                await _step_by_step(content.hash())
                 name = _name(app, user, file)
                 ids[name] = self._cache.find(name, self._clock())
                 if ids[name] is None:
@@ -62,13 +66,14 @@ class Uploads:
         """One file's id in Dify. Raises GatewayError, with the file's path where the file is at fault."""
         content = file.attachment.content
         assert isinstance(content, InlineFile)
+        await _step_by_step(content.hash())
         try:
-            data = content.decode()
+            pieces = await _step_by_step(content.decode())
         except ValueError as error:
             param = file.attachment.param
             raise InvalidRequest(f"Invalid value for '{param}': it is not base64 ({error}).", param=param) from None
-        call = upload_call.upload(file.name, file.media_type, data, content.digest, user)
-        del data  # the call holds a copy
+        call = upload_call.upload(file.name, file.media_type, pieces, content.digest, user)
+        del pieces  # the call holds a copy
         try:
             answer = await self._dify.fetch(app.key, call, self.settings.upload_timeout)
             if answer.head.status not in (200, 201):
@@ -90,6 +95,15 @@ class Uploads:
         for file in plan.files:
             if isinstance(file.attachment.content, InlineFile):
                 self._cache.forget(_name(app, user, file))
+
+
+async def _step_by_step(steps: Iterable[Step]) -> list[Step]:
+    """Work that takes a while, with room for everybody else in between."""
+    done = []
+    for step in steps:
+        done.append(step)
+        await asyncio.sleep(0)
+    return done
 
 
 def _name(app: App, user: str, file: PlannedFile) -> bytes:

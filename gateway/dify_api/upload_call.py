@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.dify_api.calls import DifyCall
 
 _LINE_END = b"\r\n"
 
 
-def upload(name: str, media_type: str, content: bytes, digest: str, user: str) -> DifyCall:
+def upload(name: str, media_type: str, content: Iterable[bytes], digest: str, user: str) -> DifyCall:
     """Give Dify a file. `digest` tells its content from any other, so that content cannot hold the boundary."""
     boundary = f"opendify-{digest[:40]}".encode()
     body = b"".join(
@@ -19,7 +21,7 @@ def upload(name: str, media_type: str, content: bytes, digest: str, user: str) -
             *_part_head(boundary, b'name="file"; filename="' + _quoted(name) + b'"'),
             b"Content-Type: " + media_type.encode("ascii", "replace") + _LINE_END,
             _LINE_END,
-            content,
+            *content,
             _LINE_END + b"--" + boundary + b"--" + _LINE_END,
         )
     )

@@ -11,6 +11,7 @@ from gateway.exchange.attachment import Attachment, FileKind, InlineFile, Remote
 from gateway.openai_api.parameters import quote, read_object, read_text, require, wrong_type
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9][\w.+-]*/[\w.+-]+", re.ASCII)
+_LONGEST_HEAD = 1000  # characters of a data URL before its data
 _AUDIO_FORMAT = re.compile(r"[A-Za-z0-9]{1,10}")
 _AUDIO_TYPES = {"mp3": "audio/mpeg", "m4a": "audio/mp4"}  # the others are called audio/<format>
 
@@ -110,10 +111,10 @@ def _is_data_url(text: str) -> bool:
 
 def _read_data_url(url: str, path: str, kind: FileKind | None, name: str | None) -> Attachment:
     """data:image/png;base64,… (RFC 2397); its media type says more than the part's type, its `name` is one."""
-    head, comma, data = url[5:].partition(",")
-    media_type, *options = (option.strip() for option in head.split(";"))
+    comma = url.find(",", 0, _LONGEST_HEAD)
+    media_type, *options = (option.strip() for option in url[5 : max(comma, 5)].split(";"))
     media_type = media_type.lower()
-    if not comma or not _MEDIA_TYPE.fullmatch(media_type):
+    if comma < 0 or not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidRequest(
             f"Invalid value for '{path}': expected a data URL with a media type, like 'data:image/png;base64,…'.",
             param=path,
@@ -122,6 +123,7 @@ def _read_data_url(url: str, path: str, kind: FileKind | None, name: str | None)
         field, _, value = option.partition("=")
         if field.lower() in ("name", "filename") and value:
             name = name or read_text(unquote_to_bytes(value).decode("utf-8", "replace"), path)
+    data = url[comma + 1 :]
     if options and options[-1].lower() == "base64":
         content = _read_base64(data, path)
     else:

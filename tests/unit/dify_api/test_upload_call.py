@@ -12,7 +12,7 @@ from gateway.dify_api.upload_call import upload, upload_id
 
 def test_the_body_has_the_user_and_the_file() -> None:
     content = b"\r\n--opendify-\x00\xff\r\n"
-    call = upload("图 片.png", "image/png", content, "ab" * 32, "Ann Ä")
+    call = upload("图 片.png", "image/png", [content[:5], content[5:]], "ab" * 32, "Ann Ä")
     assert (call.method, call.path) == ("POST", "/files/upload")
     head = f"Content-Type: {call.content_type}\r\n\r\n".encode()
     user, file = BytesParser(policy=HTTP).parsebytes(head + (call.body or b"")).iter_parts()
@@ -25,7 +25,7 @@ def test_the_body_has_the_user_and_the_file() -> None:
 
 
 def test_a_name_cannot_end_its_header() -> None:
-    body = upload('a"\r\nX: y.png', "image/png", b"", "ab" * 32, "ann").body or b""
+    body = upload('a"\r\nX: y.png', "image/png", [], "ab" * 32, "ann").body or b""
     assert b'filename="a%22%0D%0AX: y.png"\r\n' in body
 
 
