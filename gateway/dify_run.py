@@ -66,6 +66,8 @@ class DifyRun:
         dify = self._services.dify
         slot = await dify.take_slot(self._app.key)
         self.sent = True
+        if traceparent := self._timeline.traceparent:
+            call = calls.traced(call, traceparent.trace_id, str(traceparent))
         if self._trace is not None:
             self._trace.asked(call.method, call.path, call.body)
         sent_at = self._services.clock()

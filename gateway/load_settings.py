@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import ipaddress
 import ssl
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,7 @@ _NEEDS_RESTART = (
     "idempotency_seconds",
     "idempotency_grace_seconds",
     "idempotency_bytes",
+    "otlp_endpoint",
 )
 
 
@@ -84,6 +86,21 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         )
     if (ca_file := values.get("ca_file")) and (why := _unreadable(ca_file)):
         yield f"CA_FILE={ca_file!r}: {why}"
+    if values.get("otlp_endpoint") and (missing := [name for name in _OPENTELEMETRY if not _is_installed(name)]):
+        yield f"OTLP_ENDPOINT: install {', '.join(_OPENTELEMETRY[name] for name in missing)}, or leave it empty"
+
+
+_OPENTELEMETRY = {  # module → package
+    "opentelemetry.sdk.trace": "opentelemetry-sdk",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+}
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package above it
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import PeriodicCallback
 
@@ -20,6 +20,9 @@ from gateway.policy.pacer import TICK_SECONDS, PacingLoad
 from gateway.settings import Settings
 from gateway.uploads import Uploads
 from gateway.upstream.dify_client import DifyClient
+
+if TYPE_CHECKING:
+    from gateway.observability.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class Services:
     pacing: PacingLoad
     loop_lag: LoopLag
     clock: Callable[[], float]
+    tracing: Tracing | None = None
     draining: bool = False
     answers_in_flight: int = 0
 
@@ -101,6 +105,8 @@ class Services:
         self.dify.close()
         if self.peers is not None:
             await self.peers.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     def _look_at_load(self) -> None:
         lag = self.loop_lag.take_worst()
@@ -127,4 +133,11 @@ def build_services(settings: Settings) -> Services:
         pacing=PacingLoad(),
         loop_lag=LoopLag(clock),
         clock=clock,
+        tracing=_tracing(settings.otlp_endpoint) if settings.otlp_endpoint else None,
     )
+
+
+def _tracing(endpoint: str) -> Tracing:
+    from gateway.observability.tracing import Tracing  # its packages are optional
+
+    return Tracing(endpoint)

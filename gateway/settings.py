@@ -216,6 +216,13 @@ class Settings:
     )
     trace_text: bool = knob("false", "TRACE_REQUESTS shows texts, too: prompts and answers are in the log", switch)
 
+    otlp_endpoint: str = knob(
+        "",
+        "Address of an OpenTelemetry collector for traces, e.g. http://127.0.0.1:4318; needs the packages "
+        "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http",
+        optional_base_url,
+    )
+
     # derived
     app_keys: tuple[AppKey, ...] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from gateway import json_codec
@@ -20,6 +20,7 @@ class DifyCall:
     path: str  # below the key's base_url
     body: bytes | None = None
     content_type: str = "application/json"  # of the body
+    headers: tuple[str, ...] = ()  # further ones, whole lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ def ask(
         # 1e400 in a client's body is read as infinity, and nesting has no natural end.
         raise InvalidRequest(f"'inputs' cannot be written as JSON: {error}.", param="inputs") from error
     return DifyCall("POST", routes.ask, encoded)
+
+
+def traced(call: DifyCall, trace_id: str, traceparent: str) -> DifyCall:
+    """The same within a trace: for the trace that Dify shows to its own tracing tools, and for its OpenTelemetry.
+
+    Dify that knows neither ignores both.
+    """
+    return replace(call, headers=(f"X-Trace-Id: {trace_id}", f"traceparent: {traceparent}"))
 
 
 def stop(app: App, task_id: str, user: str) -> DifyCall:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, TextDelta, Usage
 from gateway.observability.metrics import OTHER_MODEL, REJECTIONS, Metrics
 from gateway.observability.request_trace import RequestTrace
+from gateway.observability.trace_context import TraceParent
 
 CLIENT_LEFT = 499  # nginx's code for a client that closed the connection
 
@@ -20,6 +21,7 @@ class RequestTimeline:
     endpoint: str
     arrived_at: float
     request_id: str = ""
+    traceparent: TraceParent | None = None
     trace: RequestTrace | None = None  # where an operator wants to see it all
     client: str | None = None  # a name for who asks; never the key
     model: str = OTHER_MODEL
@@ -81,6 +83,8 @@ class RequestTimeline:
         """Count the finished request."""
         code = CLIENT_LEFT if self.client_left else status
         exemplar = {"request_id": self.request_id} if self.request_id else None
+        if exemplar and self.traceparent:
+            exemplar["trace_id"] = self.traceparent.trace_id
         metrics.requests.labels(self.endpoint, self.model, code).inc(1, exemplar)
         metrics.request_duration.labels(self.endpoint, self.model).observe(self.seconds, exemplar)
         if self.error_code:
@@ -134,6 +138,7 @@ class RequestTimeline:
         """The access line's fields; what did not happen is left out."""
         usage = self.usage
         marks: dict[str, object | None] = {
+            "trace_id": self.traceparent.trace_id if self.traceparent else None,
             "endpoint": self.endpoint,
             "model": self.model,
             "client": self.client,

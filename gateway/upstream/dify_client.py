@@ -245,6 +245,7 @@ def _send(client: StreamingCurlClient, key: AppKey, call: DifyCall, accept: str)
     headers = [f"Authorization: Bearer {key.key}", f"Accept: {accept}", _USER_AGENT]
     if call.body is not None:
         headers.append(f"Content-Type: {call.content_type}")
+    headers += call.headers
     return client.start(call.method, key.base_url + call.path, headers, call.body)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
@@ -14,10 +14,14 @@ from gateway.json_codec import loads_strict
 from gateway.observability.logs import ACCESS_LOG
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.observability.request_trace import RequestTrace, is_traced
+from gateway.observability.trace_context import read_traceparent
 from gateway.openai_api.error_body import error_body, error_headers
 from gateway.services import Services
 from gateway.web.client_auth import client_key
 from gateway.web.forwarded import client_address, request_id
+
+if TYPE_CHECKING:
+    from gateway.observability.tracing import RequestSpan  # its packages are optional
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ class ApiHandler(RequestHandler):
     def initialize(self) -> None:
         clock = self.services.clock
         self.client_key = ClientKey("")
-        self.timeline = RequestTimeline(clock, self.endpoint_name, clock(), self.request_id)
+        self.timeline = RequestTimeline(clock, self.endpoint_name, clock(), self.request_id, self.traceparent)
 
     @property
     def services(self) -> Services:
@@ -44,12 +48,23 @@ class ApiHandler(RequestHandler):
     def set_default_headers(self) -> None:
         """Also runs when an error clears the headers, so the request id outlives that."""
         if not hasattr(self, "request_id"):
-            peer, proxies = self.request.remote_ip or "", self.services.settings.trusted_proxies
-            self.request_id = request_id(peer, self.request.headers, proxies)
+            self._take_names()
         self.set_header("x-request-id", self.request_id)
+        if self.traceparent is not None:
+            self.set_header("traceparent", str(self.traceparent))
         self.set_header("Server", "opendify-gateway")
         self.set_header("X-Content-Type-Options", "nosniff")
         self._allow_browsers()
+
+    def _take_names(self) -> None:
+        """What this request is called, here and elsewhere."""
+        headers, services = self.request.headers, self.services
+        self.request_id = request_id(self.request.remote_ip or "", headers, services.settings.trusted_proxies)
+        self.traceparent = read_traceparent(headers.get("traceparent"))
+        self.span: RequestSpan | None = None
+        if services.tracing is not None and self.counted:
+            self.span = services.tracing.begin(self.traceparent)
+            self.traceparent = self.span.traceparent
 
     def prepare(self) -> None:
         """Runs before the body is read."""
@@ -124,6 +139,8 @@ class ApiHandler(RequestHandler):
             address = client_address(peer, self.request.headers, proxies)
             fields = {"request_id": self.request_id, "address": address, **self.timeline.fields(status)}
             ACCESS_LOG.info("request", extra={"fields": fields})
+            if self.span is not None:
+                self.span.end(self.timeline, status)
 
     def _allow_browsers(self) -> None:
         """CORS: SDKs in a browser send many headers of their own (x-stainless-…), so those asked for are allowed."""
@@ -133,7 +150,9 @@ class ApiHandler(RequestHandler):
         self.set_header("Access-Control-Allow-Origin", origin)
         if origin != "*":
             self.set_header("Vary", "Origin")
-        self.set_header("Access-Control-Expose-Headers", f"x-request-id, retry-after, x-should-retry, {IGNORED_HEADER}")
+        self.set_header(
+            "Access-Control-Expose-Headers", f"x-request-id, traceparent, retry-after, x-should-retry, {IGNORED_HEADER}"
+        )
         if self.request.method == "OPTIONS":
             wanted = self.request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
             self.set_header("Access-Control-Allow-Headers", wanted)

@@ -96,6 +96,15 @@ def test_app_keys_are_read_with_the_base() -> None:
     assert settings.app_keys == (AppKey("app-a", "http://a/v1"), AppKey("app-b", "http://b/v1"))
 
 
+def test_what_needs_further_packages_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings({"OTLP_ENDPOINT": "http://127.0.0.1:4318"}).otlp_endpoint == "http://127.0.0.1:4318"
+    missing = {"not_there.sdk": "opentelemetry-sdk", "json": "json", "json.not_there": "exporter"}
+    monkeypatch.setattr("gateway.load_settings._OPENTELEMETRY", missing)
+    assert load_settings({}).otlp_endpoint == ""
+    with pytest.raises(BadSettings, match="^OTLP_ENDPOINT: install opentelemetry-sdk, exporter, or leave it empty$"):
+        load_settings({"OTLP_ENDPOINT": "http://127.0.0.1:4318"})
+
+
 # --- keys are shown nowhere -------------------------------------------------------------------------------------------
 
 

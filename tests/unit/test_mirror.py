@@ -15,6 +15,7 @@ OVER_SOCKETS = {
     "gateway/app.py": "test_requests.py",
     "gateway/apps/refresher.py": "test_apps.py",
     "gateway/idempotency/desk.py": "test_idempotency.py",
+    "gateway/observability/tracing.py": "test_tracing.py",
     "gateway/peers/claiming.py": "test_peers.py",
     "gateway/peers/follower.py": "test_peers.py",
     "gateway/peers/publication.py": "test_peers.py",
@@ -34,7 +35,7 @@ OVER_SOCKETS = {
     "gateway/web/http_server.py": "test_connections.py",
     "gateway/web/event_stream.py": "test_answers.py",
     "gateway/web/models.py": "test_apps.py",
-    "gateway/web/operations.py": "test_process.py",
+    "gateway/web/operations.py": "test_metrics.py",
     "gateway/web/paced_answer.py": "test_pacing.py",
     "gateway/web/routes.py": "test_requests.py",
 }

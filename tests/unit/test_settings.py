@@ -63,6 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "log_format": "text",
     "trace_requests": frozenset(),
     "trace_text": False,
+    "otlp_endpoint": "",
     "app_keys": (),
 }
 
