@@ -101,7 +101,7 @@ def test_what_needs_further_packages_says_which(monkeypatch: pytest.MonkeyPatch)
     missing = {"not_there.sdk": "opentelemetry-sdk", "json": "json", "json.not_there": "exporter"}
     monkeypatch.setattr("gateway.load_settings._OPENTELEMETRY", missing)
     assert load_settings({}).otlp_endpoint == ""
-    with pytest.raises(BadSettings, match="^OTLP_ENDPOINT: install opentelemetry-sdk, exporter, or leave it empty$"):
+    with pytest.raises(BadSettings, match=r"^OTLP_ENDPOINT: install opentelemetry-sdk, exporter, or leave it empty$"):
         load_settings({"OTLP_ENDPOINT": "http://127.0.0.1:4318"})
 
 
