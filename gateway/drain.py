@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 # A client that keeps a connection may be sending on it right now; one that has just connected surely is about to.
 _IDLE_SECONDS = 0.25
 _FRESH_SECONDS = 1.0
-_LAST_WORDS_SECONDS = 1.0  # for the error that ends an answer to reach its client
+_LAST_WORDS_SECONDS = 1.5  # for the error that ends an answer to reach its client; a follower looks every second
 
 
 def longest_drain(settings: Settings) -> float:
@@ -38,7 +38,10 @@ async def drain(
     server.close_after_requests()
     server.stop()
     await _all_closed(server, services, services.settings.shutdown_seconds, stop_now)
-    services.dify.end_streams(ShuttingDown("The gateway is shutting down; the answer was cut."))
+    cut = ShuttingDown("The gateway is shutting down; the answer was cut.")
+    services.dify.end_streams(cut)
+    if services.peers is not None:
+        services.peers.ended_by = cut
     await _all_closed(server, services, _LAST_WORDS_SECONDS)
     await server.close_all_connections()  # clients that take nothing
     await _all_closed(server, services, _LAST_WORDS_SECONDS)

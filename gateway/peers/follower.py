@@ -31,9 +31,12 @@ class Follower:
         return self
 
     async def next_batch(self) -> list[AnswerEvent]:
-        """What the other gateway has told since. Raises UpstreamTruncated when it is gone, or Redis is."""
+        """What the other gateway has told since. Raises UpstreamTruncated when it is gone, or Redis is, and what ends
+        this gateway."""
         loop = asyncio.get_running_loop()
         while not self._over:
+            if self._peers.ended_by is not None:
+                raise self._peers.ended_by
             try:
                 if loop.time() - self._looked_at >= _BLOCK_SECONDS:
                     await self._look()

@@ -20,6 +20,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerStamp
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Peers:
             socket_timeout=None,
         )
         self._complained_at = -_COMPLAIN_SECONDS
+        self.ended_by: GatewayError | None = None  # who follows another gateway's answer is told so
 
     async def close(self) -> None:
         """End every connection."""

@@ -22,6 +22,7 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from gateway.drain import drain
 from gateway.errors import UpstreamTruncated
 from gateway.exchange.answer import AnswerStamp, Finished, TextDelta
 from gateway.peers import follower as follower_module
@@ -123,6 +124,20 @@ async def test_another_gateway_joins_a_finished_answer(nodes: list[Gateway], sim
     assert len(simulator.runs) == 1
     assert counted(nodes[0], "started") == 1
     assert (counted(nodes[1], "started"), counted(nodes[1], "joined_finished")) == (0, 3)
+
+
+async def test_who_follows_is_told_when_its_own_gateway_ends(nodes: list[Gateway], simulator: Simulator) -> None:
+    async with streaming(nodes[0], "k1", LONG) as first:
+        await read_until(first, "w20")
+        async with streaming(nodes[1], "k1", LONG) as second:
+            await read_until(second, "w20")
+            at_once = asyncio.Event()
+            at_once.set()
+            ending = asyncio.create_task(drain(nodes[1].server, nodes[1].services, unready_seconds=0, stop_now=at_once))
+            await read_until(second, "shutting_down")
+        await ending
+        await read_until(first, "w60")
+    assert len(simulator.runs) == 1
 
 
 async def test_another_gateway_joins_a_running_answer_from_its_start(

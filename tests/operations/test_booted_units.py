@@ -30,7 +30,8 @@ class Machine(BootedSystemd):
     """With the gateway's words."""
 
     def install(self, *arguments: str, status: int = 0) -> str:
-        return self.run("/checkout/scripts/install-service", *arguments, status=status, **PIP)
+        command = 'umask 0077; exec /checkout/scripts/install-service "$@"'  # as a careful root has it
+        return self.run("bash", "-c", command, "bash", *arguments, status=status, **PIP)
 
     def get(self, url: str) -> str:
         """The answer's text; a server that is not there yet is waited for."""
