@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from gateway.dify_api.app import AppKey, AppMode
-from gateway.key_options import memory_option, parse_options, reasoning_option, smooth_option
+from gateway.key_options import memory_option, moderation_option, parse_options, reasoning_option, smooth_option
 
 _KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
 _ADDRESS = re.compile(r"[\w.~:/?#\[\]@=&+%-]*", re.ASCII)
@@ -95,4 +95,5 @@ _OPTIONS = {
     "memory": ("memory_mode", memory_option),
     "smooth": ("smoothing", smooth_option),
     "reasoning": ("reasoning", reasoning_option),
+    "moderation": ("moderation", moderation_option),
 }

@@ -43,7 +43,7 @@ class DifyRun:
         self._timeline = timeline
         self._decoder = SSEDecoder()
         self._reader = AnswerReader(
-            app.mode, app.key.output_variable, app.key.host, services.settings.workflow_progress
+            app.mode, app.key.output_variable, app.key.host, services.settings.workflow_progress, app.cites
         )
         self._trace = timeline.trace
         self._asking: asyncio.Task[None]  # from `begin` on

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from gateway.exchange.hold_back import Moderation
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
@@ -48,6 +49,14 @@ def smooth_option(value: str) -> Smoothing:
         return Smoothing(value)
     except ValueError:
         raise ValueError(f"smooth is not one of {', '.join(Smoothing)}") from None
+
+
+def moderation_option(value: str) -> Moderation:
+    """stream or buffer."""
+    try:
+        return Moderation(value)
+    except ValueError:
+        raise ValueError(f"moderation is not one of {', '.join(Moderation)}") from None
 
 
 def reasoning_option(value: str) -> Reasoning:

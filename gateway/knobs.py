@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.app_keys import parse_base_url
+from gateway.exchange.details import Details
+from gateway.exchange.hold_back import Moderation
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
@@ -112,6 +114,16 @@ def smoothing(value: str) -> Smoothing:
 def reasoning(value: str) -> Reasoning:
     """field, inline or drop."""
     return Reasoning(one_of(*Reasoning)(value))
+
+
+def details(value: str) -> Details:
+    """off, on or suggestions."""
+    return Details(one_of(*Details)(value))
+
+
+def moderation(value: str) -> Moderation:
+    """stream or buffer."""
+    return Moderation(one_of(*Moderation)(value))
 
 
 def memory_mode(value: str) -> int:

@@ -9,10 +9,11 @@ from gateway.dify_api import calls
 from gateway.dify_api.app import App
 from gateway.dify_api.file_plan import FilePlan, plan_files
 from gateway.dify_api.inputs import fill_inputs
-from gateway.dify_api.messages import is_last_message
+from gateway.dify_api.messages import is_last_message, read_suggestions
 from gateway.dify_run import DifyRun
 from gateway.errors import ConversationNotFound, GatewayError, InvalidRequest
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, TextDelta
+from gateway.exchange.details import Details
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
 from gateway.exchange.stages import answer_stages
@@ -66,7 +67,7 @@ class LiveAnswer:
             for stage in self._stages:
                 events = stage.feed(events)
             if events:
-                return self._remember(events)
+                return await self._suggest(self._remember(events))
         return []
 
     def abandon(self) -> None:
@@ -123,6 +124,21 @@ class LiveAnswer:
         except GatewayError:
             return False  # the question itself will tell what is wrong
         return answer.head.status == 200 and not is_last_message(answer.json(), last)
+
+    async def _suggest(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
+        """Ask, where the client wants it, what could be asked next."""
+        end, started = events[-1], self._run.started
+        if self._turn.details is not Details.SUGGESTIONS or not isinstance(end, Finished):
+            return events
+        if started is None or started.message_id is None or not self._app.mode.has_conversations:
+            return events
+        try:
+            call = calls.suggestions(started.message_id, self._user)
+            answer = await self._services.dify.fetch(self._app.key, call)
+        except GatewayError:
+            return events  # the answer itself is whole
+        questions = read_suggestions(answer.json()) if answer.head.status == 200 else ()
+        return [*events[:-1], replace(end, questions=questions)]
 
     def _remember(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         """Let memory read what is shown, and write behind its end."""

@@ -13,13 +13,17 @@ from ipaddress import IPv4Network, IPv6Network
 
 from gateway.client_keys import ClientKey, parse_client_keys
 from gateway.dify_api.app import AppKey
+from gateway.exchange.details import Details
+from gateway.exchange.hold_back import Moderation
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.knobs import (
     Knob,
+    details,
     knob,
     memory_mode,
+    moderation,
     names,
     networks,
     number,
@@ -45,9 +49,9 @@ class Settings:
     dify_api_keys: str = knob(
         "",
         "App keys, comma-separated. `app-key@https://other-dify/v1` for a key of another Dify; options of one app "
-        "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0&smooth=off&reasoning=drop` (mode: if "
-        "Dify is too old to tell it; query: the input that takes the user's text; output: the workflow output that is "
-        "the answer; memory, smooth, reasoning: this app's CONVERSATION_MEMORY_MODE, SMOOTH_STREAMING and REASONING)",
+        "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0` (mode: if Dify is too old to tell it; "
+        "query: the input that takes the user's text; output: the workflow output that is the answer; memory, smooth, "
+        "reasoning, moderation: this app's CONVERSATION_MEMORY_MODE, SMOOTH_STREAMING, REASONING and MODERATION)",
         text,
         secret=True,
     )
@@ -144,6 +148,18 @@ class Settings:
     )
     workflow_progress: bool = knob(
         "false", "Name each node of a chatflow or workflow among the thoughts when it starts", switch
+    )
+    dify_details: Details = knob(
+        "off",
+        "Whether answers have a field `dify` with Dify's ids and price: off, on, or suggestions, which also asks Dify "
+        "for questions that could come next (a call of a model); also by the request header X-Dify-Details",
+        details,
+    )
+    moderation: Moderation = knob(
+        "stream",
+        "Text of apps with moderation: stream (shown as it comes; one that is taken back ends with content_filter) or "
+        "buffer (held back until it is settled)",
+        moderation,
     )
     characters_per_token: float = knob(
         "0",

@@ -150,6 +150,8 @@ def _build_app(key: AppKey, description: AppDescription, created: int) -> App | 
         inputs=description.inputs,
         files=description.files,
         sizes=description.sizes,
+        moderated=description.moderated,
+        cites=description.cites,
         created=created,
     )
 

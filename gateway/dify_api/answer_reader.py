@@ -22,9 +22,14 @@ class AnswerReader:
     """
 
     def __init__(
-        self, mode: AppMode, output_variable: str | None = None, host: str = "", tells_progress: bool = False
+        self,
+        mode: AppMode,
+        output_variable: str | None = None,
+        host: str = "",
+        tells_progress: bool = False,
+        cites: bool = True,
     ) -> None:
-        self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None, host, tells_progress)
+        self._run = Run(mode, output_variable if mode is AppMode.WORKFLOW else None, host, tells_progress, cites)
         self._template = TextTemplate()
         self.events_seen = 0  # the measure of progress: whatever Dify sent but pings
         self.unknown_events = 0

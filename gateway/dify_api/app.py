@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.dify_api.file_rules import NO_LIMITS, SizeLimits
+from gateway.exchange.hold_back import Moderation
 from gateway.exchange.model import FileRules, InputField, Model
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
@@ -49,6 +50,7 @@ class AppKey:
     memory_mode: int | None = None  # None: CONVERSATION_MEMORY_MODE
     smoothing: Smoothing | None = None  # None: SMOOTH_STREAMING
     reasoning: Reasoning | None = None  # None: REASONING
+    moderation: Moderation | None = None  # None: MODERATION
 
     @property
     def host(self) -> str:
@@ -74,6 +76,8 @@ class App:
     created: int = 0  # Unix seconds: when the gateway first saw it
     files: FileRules | None = None  # None: its messages carry no files, though its inputs may
     sizes: SizeLimits = NO_LIMITS
+    moderated: bool = False  # by sensitive-word rules of its own
+    cites: bool = True  # shows what of its knowledge an answer rests on
 
     @property
     def takes_files(self) -> bool:

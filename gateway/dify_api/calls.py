@@ -77,6 +77,11 @@ def last_message(conversation_id: str, user: str) -> DifyCall:
     return DifyCall("GET", f"/messages?{question}")
 
 
+def suggestions(message_id: str, user: str) -> DifyCall:
+    """Ask for questions that could come next: a call of a model, and a 400 where the app has that switched off."""
+    return DifyCall("GET", f"/messages/{quote(message_id, safe='')}/suggested?{urlencode({'user': user})}")
+
+
 def info() -> DifyCall:
     """Ask for the app's name, description and, from Dify 1.4 on, mode."""
     return DifyCall("GET", "/info")

@@ -33,6 +33,8 @@ class AppDescription:
     inputs: tuple[InputField, ...] = ()
     files: FileRules | None = None
     sizes: SizeLimits = NO_LIMITS
+    moderated: bool = False
+    cites: bool = True
 
 
 def read_description(info: object, parameters: object) -> AppDescription:
@@ -51,6 +53,8 @@ def read_description(info: object, parameters: object) -> AppDescription:
         inputs=tuple(fields.values()),
         files=read_message_rules(parameters.get("file_upload")),
         sizes=read_size_limits(parameters.get("system_parameters")),
+        moderated=_is_on(parameters.get("sensitive_word_avoidance"), default=False),
+        cites=_is_on(parameters.get("retriever_resource"), default=True),
     )
 
 
@@ -143,6 +147,12 @@ def _read_field(entry: object) -> InputField | None:
                 files=read_variable_rules(_text(kind), field),
             )
     return None
+
+
+def _is_on(feature: object, default: bool) -> bool:
+    """A feature's switch; not every version tells every feature."""
+    told = feature.get("enabled") if isinstance(feature, dict) else None
+    return told if isinstance(told, bool) else default
 
 
 def _read_limit(value: object) -> int | None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from gateway.dify_api import citations
 from gateway.dify_api.errors import error_from_event
 from gateway.dify_api.failure import one_line
 from gateway.dify_api.run import Run
@@ -91,6 +92,7 @@ def _read_node_started(run: Run, event: Event) -> list[AnswerEvent]:
 def _read_node_finished(run: Run, event: Event) -> list[AnswerEvent]:
     data = _data(event)
     run.usage.add_node(data)
+    run.node_citations += citations.read_node(data)
     outputs = data.get("outputs")
     if isinstance(outputs, dict):
         run.note_finish_reason(data.get("node_id"), outputs.get("finish_reason"))
@@ -128,7 +130,9 @@ def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
 
 def _read_message_end(run: Run, event: Event) -> list[AnswerEvent]:
     metadata = event.get("metadata")
-    run.usage.add_answer(metadata.get("usage") if isinstance(metadata, dict) else None)
+    if isinstance(metadata, dict):
+        run.usage.add_answer(metadata.get("usage"))
+        run.citations = citations.read_resources(metadata.get("retriever_resources"))
     run.files.note_all(event.get("files"))
     return run.end("message_end")
 

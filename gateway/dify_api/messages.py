@@ -1,6 +1,8 @@
-"""What a conversation holds, as GET /messages lists it."""
+"""What a conversation holds, as GET /messages lists it, and what could come next in it."""
 
 from __future__ import annotations
+
+from gateway.dify_api.streamed_text import mend_surrogates
 
 
 def is_last_message(listing: object, message_id: str) -> bool:
@@ -12,3 +14,11 @@ def is_last_message(listing: object, message_id: str) -> bool:
     if not isinstance(entries, list):
         return True
     return any(isinstance(entry, dict) and entry.get("id") == message_id for entry in entries)
+
+
+def read_suggestions(body: object) -> tuple[str, ...]:
+    """The questions that GET /messages/{id}/suggested answers."""
+    questions = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(questions, list):
+        return ()
+    return tuple(mend_surrogates(question) for question in questions if isinstance(question, str) and question.strip())

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.dify_api.agent_steps import AgentSteps
 from gateway.dify_api.app import AppMode
+from gateway.dify_api.citations import together
 from gateway.dify_api.failure import one_line
 from gateway.dify_api.made_files import LINKED, MadeFiles
 from gateway.dify_api.outputs import render_output, render_outputs, renders_as_dify
@@ -13,6 +14,7 @@ from gateway.dify_api.streamed_text import StreamedText, mend_surrogates
 from gateway.dify_api.usage import UsageCount
 from gateway.errors import GatewayError, RunFailed, UpstreamTruncated
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta
+from gateway.exchange.citation import Citation
 
 # Providers' words for a reached limit: OpenAI's, Anthropic's and Google's. Dify passes them on as they are.
 _LIMIT_REACHED = frozenset({"length", "max_tokens"})
@@ -22,9 +24,15 @@ class Run:
     """The state of one stream; the rows of READERS call it, and their returns are the answer's events."""
 
     def __init__(
-        self, mode: AppMode, output_variable: str | None, host: str = "", tells_progress: bool = False
+        self,
+        mode: AppMode,
+        output_variable: str | None,
+        host: str = "",
+        tells_progress: bool = False,
+        cites: bool = True,
     ) -> None:
         self.mode = mode
+        self.cites = cites
         self.tells_progress = tells_progress  # each node of a flow, as it begins
         self.output_variable = output_variable
         self.task_id: str | None = None
@@ -32,6 +40,8 @@ class Run:
         self.message_id: str | None = None
         self.workflow_run_id: str | None = None
         self.usage = UsageCount()
+        self.citations: tuple[Citation, ...] = ()  # message_end's
+        self.node_citations: list[Citation] = []
         self.text = StreamedText()
         self.files = MadeFiles(host)
         self.speaker: Any = None  # where the last text came from: [node id, variable]
@@ -144,7 +154,21 @@ class Run:
             events.append(TextDelta(links))
             text = None if text is None else text + links
         self.complete = True
-        return [*events, Finished(self._finish_reason(), self.usage.result(), text, files=self.files.links)]
+        end = Finished(
+            self._finish_reason(),
+            self.usage.result(),
+            text,
+            files=self.files.links,
+            citations=self._cited(),
+            workflow_run_id=self.workflow_run_id,
+        )
+        return [*events, end]
+
+    def _cited(self) -> tuple[Citation, ...]:
+        """message_end's, which follow the app's switch for citations by themselves; those of a workflow do not."""
+        if self.mode is AppMode.WORKFLOW:
+            return together(self.node_citations) if self.cites else ()
+        return self.citations
 
     def fail(self, error: GatewayError) -> list[AnswerEvent]:
         """Give the answer its end: it is none."""

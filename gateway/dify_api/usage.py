@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from gateway.exchange.answer import Usage
+
+_LONGEST_PRICE = 30  # digits before or behind the point
 
 
 class UsageCount:
@@ -65,16 +68,50 @@ def read_usage(usage: Any) -> Usage | None:
     if prompt is None and completion is None and total is None:
         return None
     prompt, completion = prompt or 0, completion or 0
-    # 0.15's agents say a total of 0 next to right parts.
-    return Usage(prompt, completion, total or prompt + completion)
+    price = _price(usage.get("total_price"))
+    currency = usage.get("currency")
+    return Usage(
+        prompt,
+        completion,
+        total or prompt + completion,  # 0.15's agents say a total of 0 next to right parts
+        cached_tokens=_count(_at(usage, "prompt_tokens_details", "cached_tokens")),
+        reasoning_tokens=_count(_at(usage, "completion_tokens_details", "reasoning_tokens")),
+        price=None if price is None else f"{price:f}",
+        currency=currency if price is not None and isinstance(currency, str) and currency else None,
+    )
 
 
 def _sum(one: Usage, other: Usage) -> Usage:
+    price = None
+    if one.price is not None and other.price is not None and one.currency == other.currency:
+        price = f"{Decimal(one.price) + Decimal(other.price):f}"
     return Usage(
         one.prompt_tokens + other.prompt_tokens,
         one.completion_tokens + other.completion_tokens,
         one.total_tokens + other.total_tokens,
+        _sum_known(one.cached_tokens, other.cached_tokens),
+        _sum_known(one.reasoning_tokens, other.reasoning_tokens),
+        price,
+        None if price is None else one.currency,
     )
+
+
+def _sum_known(one: int | None, other: int | None) -> int | None:
+    """A sum with an unknown part is unknown."""
+    return None if one is None or other is None else one + other
+
+
+def _price(value: Any) -> Decimal | None:
+    """Dify writes prices as decimals in strings ("0.0000390", "0E-7"), very old and patched ones as numbers."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return None
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    if not price.is_finite() or price < 0 or abs(price.adjusted()) > _LONGEST_PRICE:
+        return None
+    return price if price else Decimal(0)
 
 
 def _count(value: Any) -> int | None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from gateway.errors import GatewayError
+from gateway.exchange.citation import Citation
 from gateway.exchange.file_link import FileLink
 
 
@@ -54,6 +55,10 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cached_tokens: int | None = None  # of the prompt's
+    reasoning_tokens: int | None = None  # of the completion's
+    price: str | None = None  # a decimal number; 0 also where Dify knows no price of the model
+    currency: str | None = None  # of the price: USD
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,9 @@ class Finished:
     usage: Usage | None = None
     text: str | None = None
     files: tuple[FileLink, ...] = ()  # that the app made; the text has links to them
+    citations: tuple[Citation, ...] = ()
+    workflow_run_id: str | None = None  # which some versions tell later than Started
+    questions: tuple[str, ...] = ()  # that could come next, where they were asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from gateway import errors
 from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerEvent, FinishReason, Usage
+from gateway.exchange.citation import Citation
 from gateway.exchange.file_link import FileLink
 
 _KINDS = {kind.__name__: kind for kind in get_args(AnswerEvent)}
@@ -39,7 +40,7 @@ def decode_events(text: str) -> list[AnswerEvent]:
 def _plain(value: object) -> dict[str, Any]:
     if isinstance(value, GatewayError):
         return {"kind": type(value).__name__, **vars(value)}
-    if isinstance(value, Usage | FileLink):
+    if isinstance(value, Usage | Citation | FileLink):
         return asdict(value)
     raise TypeError(f"no JSON for {type(value)}")
 
@@ -53,4 +54,8 @@ def _value(name: str, value: Any) -> Any:
         return Usage(**value)
     if name == "files":
         return tuple(FileLink(**one) for one in value)
+    if name == "citations":
+        return tuple(Citation(**one) for one in value)
+    if name == "questions":
+        return tuple(value)
     return FinishReason(value) if name == "reason" else value

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.exchange.answer import AnswerEvent
+from gateway.exchange.hold_back import HoldBackStage
 from gateway.exchange.reasoning import ReasoningStage
 from gateway.exchange.stop_sequences import CutStage, StopSequences, TextLimit
 from gateway.exchange.turn import Turn
@@ -26,6 +27,8 @@ class Stage(Protocol):
 def answer_stages(turn: Turn) -> Sequence[Stage]:
     """The steps for the answer to `turn`, in order; none for what the turn does not ask for."""
     stages: list[Stage] = [ReasoningStage(turn.reasoning)]
+    if turn.hold_back:
+        stages.append(HoldBackStage())
     if turn.stop:
         stages.append(CutStage(lambda: StopSequences(turn.stop)))
     if turn.max_characters is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.exchange.attachment import Attachment, InlineFile
+from gateway.exchange.details import Details
 from gateway.exchange.reasoning import Reasoning
 
 JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
@@ -60,6 +61,8 @@ class Turn:
     ignored: tuple[str, ...] = ()  # parameters that were named and that Dify has no place for
     reasoning: Reasoning = Reasoning.FIELD  # what becomes of the thoughts in its answer
     max_characters: int | None = None  # of its text
+    hold_back: bool = False  # until moderation can take nothing of it back any more
+    details: Details = Details.OFF
 
     def let_files_go(self) -> None:
         """Free the memory of inline files: Dify has those that it needs."""

@@ -131,6 +131,8 @@ class RequestTimeline:
         metrics.tokens.labels(self.model, "completion").inc(usage.completion_tokens)
         if unsplit := max(0, usage.total_tokens - usage.prompt_tokens - usage.completion_tokens):
             metrics.tokens.labels(self.model, "unsplit").inc(unsplit)
+        if usage.price is not None:
+            metrics.price.labels(self.model, usage.currency or "").inc(float(usage.price))
         if usage.completion_tokens > 0 and (took := _between(self.first_token_at, self.last_token_at)):
             metrics.output_tokens_per_second.labels(self.model).observe(usage.completion_tokens / took)
 

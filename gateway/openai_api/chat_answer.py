@@ -14,9 +14,10 @@ from json.encoder import encode_basestring_ascii
 
 from gateway import json_codec, sse
 from gateway.errors import InternalError
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, TextDelta, Usage
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta, Usage
 from gateway.exchange.turn import Turn
 from gateway.openai_api.error_body import error_body
+from gateway.openai_api.extras import citation_fields, dify_field, usage_object
 
 _DONE = sse.DONE.decode("ascii")
 _MARK = "\0"  # stands where a delta's text will be
@@ -36,6 +37,9 @@ class ChatStreamRenderer:
             "model": turn.model,
         }
         self._include_usage = turn.include_usage
+        self._details = turn.details
+        self._started: Started | None = None
+        self._length = 0  # of the text
         self._role_frame = self._delta_frame({"role": "assistant", "content": ""}).encode("ascii")
         self._text_head, self._text_tail = self._split_frame({"content": _MARK})
         self._reasoning_head, self._reasoning_tail = self._split_frame({"reasoning_content": _MARK, "content": ""})
@@ -47,33 +51,47 @@ class ChatStreamRenderer:
 
     def render(self, events: Sequence[AnswerEvent]) -> bytes:
         if len(events) == 1 and type(event := events[0]) is TextDelta and not self._role_frame:  # nearly always
+            self._length += len(event.text)
             return (self._text_head + encode_basestring_ascii(event.text) + self._text_tail).encode("ascii")
         frames = "".join([self._render_event(event) for event in events]).encode("ascii")
         return self.begin() + frames if frames else b""
 
     def _render_event(self, event: AnswerEvent) -> str:
         if isinstance(event, TextDelta):
+            self._length += len(event.text)
             return self._text_head + encode_basestring_ascii(event.text) + self._text_tail
         if isinstance(event, ReasoningDelta):
             return self._reasoning_head + encode_basestring_ascii(event.text) + self._reasoning_tail
         if isinstance(event, Finished):
-            return self._delta_frame({"content": ""}, event.reason) + self._usage_frame(event.usage) + _DONE
+            return self._end_frames(event)
         if isinstance(event, Failed):
             return f"data: {error_body(event.error).decode('ascii')}\n\n"
-        return ""  # Started: whether to open the stream before there is text is the caller's choice
+        if isinstance(event, Started):
+            self._started = event
+        return ""  # whether to open the stream before there is text is the caller's choice
+
+    def _end_frames(self, end: Finished) -> str:
+        cited = citation_fields(end.citations, self._length)
+        dify = dify_field(self._details, self._started, end, streamed=True)
+        return (
+            (self._delta_frame({"content": "", **cited}) if cited else "")
+            + self._delta_frame({"content": ""}, end.reason, **dify)
+            + self._usage_frame(end.usage)
+            + _DONE
+        )
 
     def _usage_frame(self, usage: Usage | None) -> str:
         """Nothing where Dify told no usage: clients that asked cope with its absence, not with invented numbers."""
         if not self._include_usage or usage is None:
             return ""
-        return self._frame({"choices": [], "usage": _usage_object(usage)})
+        return self._frame({"choices": [], "usage": usage_object(usage)})
 
-    def _delta_frame(self, delta: dict[str, str], finish_reason: str | None = None) -> str:
+    def _delta_frame(self, delta: dict[str, object], finish_reason: str | None = None, **more: object) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         # A key that was not asked for breaks simple clients; one that was is null until the last chunk (reference).
-        return self._frame({"choices": [choice], **({"usage": None} if self._include_usage else {})})
+        return self._frame({"choices": [choice], **({"usage": None} if self._include_usage else {}), **more})
 
-    def _split_frame(self, delta: dict[str, str]) -> tuple[str, str]:
+    def _split_frame(self, delta: dict[str, object]) -> tuple[str, str]:
         """The frame around the text that `_MARK` stands for; the model's own JSON stands before it."""
         head, _, tail = self._delta_frame(delta).rpartition(encode_basestring_ascii(_MARK))
         return head, tail
@@ -86,6 +104,7 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
     """The answer as one chat completion. Raises the error of a Failed event."""
     texts: list[str] = []
     thoughts: list[str] = []
+    started: Started | None = None
     end: Finished | None = None
     for event in events:
         if isinstance(event, TextDelta):
@@ -96,8 +115,11 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
             raise event.error
         elif isinstance(event, Finished):
             end = event
+        elif isinstance(event, Started):
+            started = event
     if end is None:
         raise InternalError("The answer has neither a finish nor an error.")
+    text = "".join(texts) if end.text is None else end.text
     return json_codec.dumps(
         {
             "id": answer_id,
@@ -109,22 +131,16 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
                     "index": 0,
                     "message": {
                         "role": "assistant",
-                        "content": "".join(texts) if end.text is None else end.text,
+                        "content": text,
                         "refusal": None,
                         **({"reasoning_content": "".join(thoughts)} if thoughts else {}),
+                        **citation_fields(end.citations, len(text)),
                     },
                     "logprobs": None,
                     "finish_reason": end.reason,
                 }
             ],
-            **({} if end.usage is None else {"usage": _usage_object(end.usage)}),
+            **({} if end.usage is None else {"usage": usage_object(end.usage)}),
+            **dify_field(turn.details, started, end, streamed=False),
         }
     )
-
-
-def _usage_object(usage: Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-    }

@@ -27,7 +27,7 @@ from gateway.web.base import IGNORED_HEADER
 from gateway.web.body_handler import BodyHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.paced_answer import PacedAnswer
-from gateway.web.wishes import memory_mode, reasoning, smoothing, with_limit
+from gateway.web.wishes import details, holds_back, memory_mode, reasoning, smoothing, with_limit
 
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
@@ -93,8 +93,13 @@ class AnswerHandler(BodyHandler):
 
     def _with_wishes(self, turn: Turn, app: App) -> Turn:
         """What the turn asks beside its body."""
-        told = (self.request.headers, self.client_key, app.key, self.services.settings)
-        return replace(with_limit(turn, self.services.settings), reasoning=reasoning(*told))
+        headers, settings = self.request.headers, self.services.settings
+        return replace(
+            with_limit(turn, settings),
+            reasoning=reasoning(headers, self.client_key, app.key, settings),
+            details=details(headers, settings),
+            hold_back=holds_back(app, settings),
+        )
 
     def _pacer(self, app: App) -> Pacer | None:
         """What evens out this answer's bursts, if somebody reads along."""

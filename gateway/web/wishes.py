@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gateway.client_keys import ClientKey
-from gateway.dify_api.app import AppKey
+from gateway.dify_api.app import App, AppKey
 from gateway.errors import InvalidRequest
+from gateway.exchange.details import Details
+from gateway.exchange.hold_back import Moderation
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.turn import Turn
 from gateway.settings import Settings
 
 _MEMORY_HEADER, _SMOOTH_HEADER = "X-Conversation-Memory", "X-Smooth-Streaming"
-_REASONING_HEADER = "X-Reasoning"
+_REASONING_HEADER, _DETAILS_HEADER = "X-Reasoning", "X-Dify-Details"
 _MEMORY_WORDS = {"none": 0, "history": 1, "hidden": 2}
 
 
@@ -48,6 +50,23 @@ def reasoning(headers: Mapping[str, str], client: ClientKey, app: AppKey, settin
         except ValueError:
             raise _unknown(_REASONING_HEADER, word, Reasoning) from None
     return client.reasoning or app.reasoning or settings.reasoning
+
+
+def details(headers: Mapping[str, str], settings: Settings) -> Details:
+    """How much of Dify's own this answer tells. Raises InvalidRequest for an unknown word in the header."""
+    if (word := headers.get(_DETAILS_HEADER)) is not None:
+        try:
+            return Details(word.strip().lower())
+        except ValueError:
+            raise _unknown(_DETAILS_HEADER, word, Details) from None
+    return settings.dify_details
+
+
+def holds_back(app: App, settings: Settings) -> bool:
+    """Whether this app's text waits until it is settled; one that is told to by its key need not tell of moderation."""
+    if app.key.moderation is not None:
+        return app.key.moderation is Moderation.BUFFER
+    return app.moderated and settings.moderation is Moderation.BUFFER
 
 
 def with_limit(turn: Turn, settings: Settings) -> Turn:

@@ -9,7 +9,7 @@ import pytest
 from openai import APITimeoutError, AsyncOpenAI, OpenAI
 
 from tests.conformance.conftest import KEY, Dify, Gateway
-from tests.conformance.models import ALL_MODELS, CHAT, FORM, ODD_NAMES, model
+from tests.conformance.models import ALL_MODELS, CHAT, FORM, MODES, ODD_NAMES, model
 
 FIVE_WORDS = "w1 w2 w3 w4 w5"
 
@@ -99,6 +99,32 @@ def test_the_stream_helper_builds_the_whole_answer(client: OpenAI) -> None:
         texts = [event.delta for event in stream if event.type == "content.delta"]
         final = stream.get_final_completion()
     assert "".join(texts) == final.choices[0].message.content == f"{FIVE_WORDS} "
+
+
+@pytest.mark.parametrize("version", MODES)
+def test_thoughts_have_a_field_of_their_own(client: OpenAI, version: str) -> None:
+    messages = question("[[n=5 think=split]]")
+    whole = client.chat.completions.create(model=model("chat", version), messages=messages).choices[0].message
+    assert whole.model_extra
+    assert (whole.model_extra["reasoning_content"], whole.content) == ("hmm let me think", f"{FIVE_WORDS} ")
+    thoughts = text = ""
+    for chunk in client.chat.completions.create(model=model("chat", version), messages=messages, stream=True):
+        delta = chunk.choices[0].delta
+        thoughts += (delta.model_extra or {}).get("reasoning_content", "")
+        text += delta.content or ""
+    assert (thoughts, text) == (whole.model_extra["reasoning_content"], whole.content)
+
+
+def test_citations_are_annotations(client: OpenAI) -> None:
+    message = client.chat.completions.create(model=CHAT, messages=question("[[n=5 cite=web]]")).choices[0].message
+    assert message.annotations
+    (annotation,) = message.annotations
+    assert annotation.type == "url_citation"
+    assert annotation.url_citation.url == annotation.url_citation.title == "https://example.org/whales"
+    assert (annotation.url_citation.start_index, annotation.url_citation.end_index) == (0, len(message.content or ""))
+    with client.chat.completions.stream(model=CHAT, messages=question("[[n=5 cite=web]]")) as stream:
+        final = stream.get_final_completion().choices[0].message
+    assert (final.model_extra or {})["retriever_resources"] == (message.model_extra or {})["retriever_resources"]
 
 
 def test_raw_responses_tell_the_request_id(client: OpenAI) -> None:

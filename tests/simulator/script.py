@@ -63,7 +63,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     Directive("reasoning", "", "think in reasoning_chunk events (flows of 1.16; elsewhere like think)", _flag),
     Directive("tool", "[pretext]", "call a tool first (agents); pretext says something before the call", str),
     Directive("file", "", "the app makes an image", _flag),
-    Directive("cite", "", "add retriever_resources", _flag),
+    Directive("cite", "[web]", "add retriever_resources; web: the document is a page of a crawled website", str),
     Directive("replace", '"..."', "replace the whole answer at the end (moderation)", str),
     Directive("usage", "none|zero", "no usage, or all zero", _choice("none", "zero")),
     Directive("fail", "|".join(FAILURES), "the model's provider fails", _choice(*FAILURES)),
@@ -92,7 +92,7 @@ DIRECTIVES: tuple[Directive, ...] = (
 )
 _BY_NAME = {directive.name: directive for directive in DIRECTIVES}
 # Where the value may be left out, what a bare name means.
-_BARE = {"think": "whole", "tool": "call"}
+_BARE = {"think": "whole", "tool": "call", "cite": "file"}
 _BARE |= dict.fromkeys(("stall", "mute", "drop", "rst", "eof"), "0")
 
 
@@ -116,7 +116,7 @@ class Script:
     reasoning: bool = False
     tool: str | None = None
     file: bool = False
-    cite: bool = False
+    cite: str | None = None
     replace: str | None = None
     usage: str | None = None
     fail: str | None = None

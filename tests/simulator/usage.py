@@ -60,7 +60,7 @@ def usage_of(
 
 def metadata_of(turn: Turn, usage: dict[str, Any] | None) -> dict[str, Any]:
     """`metadata` of message_end and of blocking replies."""
-    cited = turn.script.cite and turn.app.mode not in AGENT_MODES
+    cited = turn.script.cite is not None and turn.app.mode not in AGENT_MODES
     metadata: dict[str, Any] = {}
     if turn.profile.metadata_keys:
         metadata = {"annotation_reply": None, "retriever_resources": [_citation(turn)] if cited else []}
@@ -81,12 +81,13 @@ def _price(tokens: int, unit_price: str, price_unit: str, counted: bool) -> str:
 
 def _citation(turn: Turn) -> dict[str, Any]:
     in_flow = turn.app.mode in FLOW_MODES
+    crawled = turn.script.cite == "web"
     shared: dict[str, Any] = {
         "dataset_id": "89973c20-ae90-41ad-a103-abf29eff3345",
         "dataset_name": "Animals",
         "document_id": "9381723e-c8c5-435d-a681-f03238ca7ccd",
-        "document_name": "whales.txt",
-        "data_source_type": "upload_file",
+        "document_name": "https://example.org/whales" if crawled else "whales.txt",
+        "data_source_type": "website_crawl" if crawled else "upload_file",
         "segment_id": "4c085b71-c5b5-440d-83f1-1e2fa699025d",
         "retriever_from": "workflow" if in_flow else "api",
         "score": 0.5019965763963812 if in_flow or turn.profile.full_citations else 0.0,

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.exchange.details import Details
+from gateway.exchange.hold_back import Moderation
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.load_settings import load_settings
@@ -39,6 +41,8 @@ DEFAULTS: dict[str, Any] = {
     "upload_timeout": 120.0,
     "upload_cache_seconds": 3600.0,
     "upload_cache_files": 10_000,
+    "dify_details": Details.OFF,
+    "moderation": Moderation.STREAM,
     "characters_per_token": 0.0,
     "smooth_streaming": Smoothing.AUTO,
     "smooth_max_delay": 0.25,

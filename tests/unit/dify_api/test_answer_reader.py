@@ -318,6 +318,38 @@ def test_an_agent_s_look_into_its_knowledge_is_told() -> None:
     assert result.startswith(WHALES)
 
 
+CITED = {  # document, knowledge, score
+    "0.15.3/kb_chat_stream": [("whales.txt", "lab-whales"), ("krill.md", "lab-whales"), ("ships.txt", "lab-whales")],
+    "1.12.1/kb_chat_stream": [("whales.txt", "lab-whales"), ("ships.txt", "lab-whales"), ("krill.md", "lab-whales")],
+    "0.15.3/kb_chat_nohit": [],
+    "1.12.1/kb_chatflow_nohit": [],
+    "1.12.1/kb_chatflow_nocite": [],
+    "1.12.1/kb_workflow_stream": [
+        ("second.txt", "lab-second"),
+        ("whales.txt", "lab-whales"),
+        ("ships.txt", "lab-whales"),
+        ("krill.md", "lab-whales"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CITED)
+def test_what_an_answer_rests_on(name: str) -> None:
+    end = read_trace(name)[-1]
+    assert isinstance(end, Finished)
+    assert [(one.document_name, one.dataset_name) for one in end.citations] == CITED[name]
+    assert [one.position for one in end.citations] == list(range(1, len(end.citations) + 1))
+    assert all(one.content and one.segment_id and one.score is not None for one in end.citations)
+
+
+def test_a_workflow_s_switch_for_citations_is_followed() -> None:
+    path = TRACES / "1.12.1/kb_workflow_stream.sse"
+    reader = AnswerReader(mode_of(path), cites=False)
+    events = [told for frame in SSEDecoder().feed(path.read_bytes()) for told in reader.receive_data(frame)]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].citations == ()
+
+
 def test_reasoning_is_told_apart() -> None:
     events = read_trace("1.16-handmade/chatflow_end_first")
     assert events[1:3] == [ReasoningDelta("User ", begins=True), ReasoningDelta("greets")]

@@ -143,6 +143,9 @@ def test_no_id_and_no_user_can_leave_its_place(ids: str, user: str) -> None:
     assert asked == {"user": [user]}
     path, asked = question(calls.last_message(ids, user))
     assert (path, asked) == ("/messages", {"conversation_id": [ids], "user": [user], "limit": ["1"]})
+    path, asked = question(calls.suggestions(ids, user))
+    assert path.split("/")[1:] == ["messages", quote(ids, safe=""), "suggested"]
+    assert asked == {"user": [user]}
 
 
 def test_apps_describe_themselves_without_a_body() -> None:

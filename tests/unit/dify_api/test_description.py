@@ -71,6 +71,19 @@ def test_the_fields_of_a_basic_app() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("features", "moderated", "cites"),
+    [
+        ({}, False, True),
+        ({"sensitive_word_avoidance": {"enabled": True}, "retriever_resource": {"enabled": False}}, True, False),
+        ({"sensitive_word_avoidance": {"enabled": "yes"}, "retriever_resource": None}, False, True),
+    ],
+)
+def test_features_are_read(features: dict[str, Any], moderated: bool, cites: bool) -> None:
+    described = read_description(INFO, {"user_input_form": [], **features})
+    assert (described.moderated, described.cites) == (moderated, cites)
+
+
 def test_a_file_lists_max_length_is_read() -> None:
     docs = read_description(INFO, body("0.15.3", "params2_parameters_params_workflow")).inputs[5]
     assert (docs.variable, docs.kind, docs.max_length) == ("docs", "file-list", 3)

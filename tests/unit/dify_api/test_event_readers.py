@@ -375,7 +375,7 @@ def test_a_chatflow_ends_with_two_events_in_any_order(ends: list[Event]) -> None
     assert receive(reader, ends[0]) == []
     assert reader.settling
     assert not reader.complete
-    assert receive(reader, ends[1]) == [Finished(usage=Usage(2, 1, 3))]
+    assert receive(reader, ends[1]) == [Finished(usage=Usage(2, 1, 3), workflow_run_id="r")]
     assert reader.complete
     assert not reader.settling
 
@@ -479,7 +479,7 @@ def taken_up(mode: AppMode, before: list[Event], after: list[Event]) -> list[Ans
 def test_what_follows_a_gap_is_said_once_it_is_whole() -> None:
     after = [chunk("w5"), flow_finished({"text": "w1 w2 w3 w4 w5"})]
     answer = taken_up(AppMode.WORKFLOW, [chunk("w1 "), chunk("w2 ")], after)
-    assert answer == [TextDelta("w1 "), TextDelta("w2 "), TextDelta("w3 w4 w5"), Finished()]
+    assert answer == [TextDelta("w1 "), TextDelta("w2 "), TextDelta("w3 w4 w5"), Finished(workflow_run_id="r")]
 
 
 def test_a_chatflow_is_taken_up_too() -> None:

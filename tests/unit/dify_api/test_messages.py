@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dify_api.messages import is_last_message
+from gateway.dify_api.messages import is_last_message, read_suggestions
 
 
 def listing(*ids: Any) -> dict[str, Any]:
@@ -44,3 +44,18 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_is_read(answer: object) -> None:
     assert is_last_message(answer, "m-2") in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "questions"),
+    [
+        ({"result": "success", "data": ["And you?", "Why?"]}, ("And you?", "Why?")),
+        ({"data": ["", " ", 3, None, "Why?"]}, ("Why?",)),
+        ({"data": "Why?"}, ()),
+        ({}, ()),
+        (None, ()),
+        ([], ()),
+    ],
+)
+def test_questions_that_could_come_next(body: object, questions: tuple[str, ...]) -> None:
+    assert read_suggestions(body) == questions

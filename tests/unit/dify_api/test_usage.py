@@ -11,7 +11,7 @@ from gateway.exchange.answer import Usage
 
 
 def told(prompt: Any, completion: Any, total: Any) -> dict[str, Any]:
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total, "total_price": "0E-7"}
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
 
 
 def node(identity: str | None, usage: Any, place: str = "outputs") -> dict[str, Any]:
@@ -86,3 +86,42 @@ def test_the_likeliest_count_wins(answer: Any, nodes: list[dict[str, Any]], tota
     if answer is not None:
         count.add_answer(answer)
     assert count.result() == expected
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        ("0.0000390", "0.0000390"),
+        ("0E-7", "0"),
+        ("1.5E-5", "0.000015"),
+        (0.25, "0.25"),
+        (3, "3"),
+        ("free", None),
+        ("NaN", None),
+        ("-1", None),
+        ("1E+999999", None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_prices_are_plain_decimals(price: Any, expected: str | None) -> None:
+    usage = read_usage({**told(13, 3, 16), "total_price": price, "currency": "USD"})
+    assert usage == Usage(13, 3, 16, price=expected, currency=None if expected is None else "USD")
+
+
+def test_nodes_prices_add_up_in_one_currency() -> None:
+    def priced(price: Any, currency: str = "USD", **more: Any) -> dict[str, Any]:
+        return {**told(1, 2, 3), "total_price": price, "currency": currency, **more}
+
+    def total(*usages: dict[str, Any]) -> Usage | None:
+        count = UsageCount()
+        for number, usage in enumerate(usages):
+            count.add_node(node(str(number), usage))
+        return count.result()
+
+    assert total(priced("0.1"), priced("0.02")) == Usage(2, 4, 6, price="0.12", currency="USD")
+    assert total(priced("0.1"), priced("0.02", "EUR")) == Usage(2, 4, 6)
+    assert total(priced("0.1"), told(1, 2, 3)) == Usage(2, 4, 6)
+    cached = {"prompt_tokens_details": {"cached_tokens": 1}, "completion_tokens_details": {"reasoning_tokens": 2}}
+    assert total(priced("1", **cached), priced("1", **cached)) == Usage(2, 4, 6, 2, 4, "2", "USD")
+    assert total(priced("1", **cached), priced("1")) == Usage(2, 4, 6, None, None, "2", "USD")

@@ -21,6 +21,7 @@ from gateway.exchange.answer import (
     TextDelta,
     Usage,
 )
+from gateway.exchange.citation import Citation
 from gateway.exchange.event_codec import decode_events, encode_events
 from gateway.exchange.file_link import FileLink
 
@@ -33,6 +34,10 @@ EVENTS: list[AnswerEvent] = [
     *(Finished(reason, Usage(1, 2, 3), "settled") for reason in FinishReason),
     Finished(text=""),
     Finished(files=(FileLink("https://x/a.png", "image", "a.png", "image/png", 12), FileLink("https://x/b"))),
+    Finished(usage=Usage(1, 2, 3, 4, 5, "0.0000390", "USD"), workflow_run_id="run", questions=("And you?", "Why?")),
+    Finished(
+        citations=(Citation(1, "text"), Citation(2, "", "a.pdf", "Manuals", "d", "k", "s", 0.5, 7, "https://a.b"))
+    ),
 ]
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GatewayError)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from gateway.exchange.answer import (
     TextDelta,
     Usage,
 )
+from gateway.exchange.citation import Citation
+from gateway.exchange.details import Details
 from gateway.exchange.turn import Message, Role, Turn
 from gateway.openai_api.chat_answer import ChatStreamRenderer, render_document
 from tests.schemas import validate
@@ -94,6 +97,17 @@ def test_a_stream_from_its_role_to_done() -> None:
         chunk({"content": ""}, "stop"),
         "[DONE]",
     ]
+
+
+def test_citations_come_before_the_end() -> None:
+    end = Finished(citations=(Citation(1, "Whales", "A page", url="https://a.org/w"),), workflow_run_id="r")
+    stream = ChatStreamRenderer(replace(turn(), details=Details.ON), ANSWER_ID, CREATED)
+    role, text, cited, last, done = frames(stream.render([STARTED, TextDelta("Hello"), end]))
+    annotation = cited["choices"][0]["delta"]["annotations"][0]["url_citation"]
+    assert annotation == {"start_index": 0, "end_index": 5, "title": "A page", "url": "https://a.org/w"}
+    assert cited["choices"][0]["finish_reason"] is None
+    assert last["dify"]["workflow_run_id"] == "r"
+    assert (role, text, done) == (ROLE, chunk({"content": "Hello"}), "[DONE]")
 
 
 def test_usage_that_was_asked_for_comes_last_and_is_null_before() -> None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 
 from gateway.client_keys import ClientKey
-from gateway.dify_api.app import AppKey
+from gateway.dify_api.app import App, AppKey, AppMode
 from gateway.errors import InvalidRequest
+from gateway.exchange.details import Details
+from gateway.exchange.hold_back import Moderation
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.turn import Message, Role, Turn
 from gateway.load_settings import load_settings
-from gateway.web.wishes import memory_mode, reasoning, smoothing, with_limit
+from gateway.web.wishes import details, holds_back, memory_mode, reasoning, smoothing, with_limit
 
 SETTINGS = load_settings({"CONVERSATION_MEMORY_MODE": "2", "SMOOTH_STREAMING": "auto"})
 
@@ -75,6 +77,28 @@ def test_a_limit_counts_where_the_operator_says_what_a_token_is() -> None:
     assert with_limit(boundless, load_settings({"CHARACTERS_PER_TOKEN": "4"})) is boundless
 
 
+def test_details() -> None:
+    assert details({}, SETTINGS) is Details.OFF
+    assert details({}, load_settings({"DIFY_DETAILS": "on"})) is Details.ON
+    assert details({"X-Dify-Details": " Suggestions"}, SETTINGS) is Details.SUGGESTIONS
+
+
+@pytest.mark.parametrize(
+    ("setting", "app", "moderated", "held"),
+    [
+        ("stream", None, True, False),
+        ("buffer", None, True, True),
+        ("buffer", None, False, False),
+        ("buffer", Moderation.STREAM, True, False),
+        ("stream", Moderation.BUFFER, False, True),
+    ],
+)
+def test_which_texts_are_held_back(setting: str, app: Moderation | None, moderated: bool, held: bool) -> None:
+    key = AppKey("app-x", "http://dify/v1", moderation=app)
+    found = App(key, "writer", "writer", AppMode.CHAT, moderated=moderated)
+    assert holds_back(found, load_settings({"MODERATION": setting})) is held
+
+
 def test_an_unknown_word_is_an_error_of_the_header() -> None:
     key = AppKey("app-x", "http://dify/v1")
     with pytest.raises(InvalidRequest) as caught:
@@ -86,3 +110,6 @@ def test_an_unknown_word_is_an_error_of_the_header() -> None:
     with pytest.raises(InvalidRequest) as caught:
         reasoning({"X-Reasoning": "loud"}, ClientKey(""), key, SETTINGS)
     assert caught.value.param == "X-Reasoning"
+    with pytest.raises(InvalidRequest) as caught:
+        details({"X-Dify-Details": "all"}, SETTINGS)
+    assert caught.value.param == "X-Dify-Details"
