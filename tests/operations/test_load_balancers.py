@@ -152,6 +152,26 @@ async def test_haproxy_would_collect_them_by_default(name: str, simulator: Simul
         assert max([await lumps(base_url) for _ in range(2)]) > 0.5
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_stops_its_run(
+    stream: bool, name: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    async with deployment(name, simulator, tmp_path) as (base_url, _):
+        question = {"role": "user", "content": "[[n=1000 delay=0.05]]"}
+        body = json.dumps({"model": "Demo Chatbot", "stream": stream, "messages": [question]}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(base_url.rsplit(":", 1)[1]))
+        writer.write(head.encode() + body)
+        async with asyncio.timeout(10):
+            if stream:
+                await reader.readuntil(b"w3")
+            while not simulator.runs:
+                await asyncio.sleep(0.02)
+            writer.close()
+            while not any(request.path.endswith("/stop") for request in simulator.requests):
+                await asyncio.sleep(0.02)
+
+
 # --- restarts ---------------------------------------------------------------------------------------------------------
 
 
