@@ -10,7 +10,14 @@ from typing import TypeVar
 from gateway.dify_api import upload_call
 from gateway.dify_api.app import App
 from gateway.dify_api.file_plan import FilePlan, PlannedFile
-from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, UpstreamProtocolError
+from gateway.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InvalidRequest,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+    UpstreamTruncated,
+)
 from gateway.exchange.attachment import InlineFile
 from gateway.observability.metrics import Metrics
 from gateway.policy.upload_cache import UploadCache, upload_name
@@ -84,6 +91,8 @@ class Uploads:
             self._metrics.uploads.labels("failed").inc()
             if isinstance(error, InvalidRequest | BodyTooLarge):
                 error.param = file.attachment.param
+            elif isinstance(error, UpstreamTimeout | UpstreamTruncated):
+                error.should_retry = None  # nothing has run
             raise
         self._metrics.uploads.labels("ok").inc()
         fresh_until = self._clock() + self.settings.upload_cache_seconds

@@ -97,6 +97,7 @@ class RawDify:
 
     script: Script = field(default_factory=lambda: say(whole("Hello", " world")))
     follow: Script | None = None  # for a run that is taken up again
+    upload: Script | None = None  # for a file; the app takes any if there is one
     mode: str = "chat"
     tls: ssl.SSLContext | None = None
     keep_alive: bool = True  # for the small calls
@@ -180,6 +181,9 @@ class RawDify:
         body = await reader.readexactly(int(fields.get("content-length", "0")))
         method, target, _ = head.split(" ", 2)
         self.calls.append((number, f"{method} {target.partition('?')[0]}"))
+        if target.endswith("/files/upload") and self.upload is not None:
+            await self.upload(Exchange(head, body, number, reader, writer))
+            return False
         if method == "POST" and not target.endswith("/stop"):
             exchange = Exchange(head, json.loads(body), number, reader, writer)
             self.exchanges.append(exchange)
@@ -200,7 +204,8 @@ class RawDify:
         if target.endswith("/info"):
             document = {"name": MODEL, "description": "", "tags": [], "mode": self.mode}
         elif target.endswith("/parameters"):
-            document = {"opening_statement": "", "user_input_form": [], "file_upload": {}, "system_parameters": {}}
+            document = {"opening_statement": "", "user_input_form": [], "system_parameters": {}}
+            document["file_upload"] = {"enabled": self.upload is not None}
         body = json.dumps(document).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         return head.encode() + (b"" if self.keep_alive else b"Connection: close\r\n") + b"\r\n" + body

@@ -37,6 +37,11 @@ def test_a_large_file_comes_in_pieces_and_is_hashed_in_steps() -> None:
     assert InlineFile("QUJD" * 200_000).digest != InlineFile("QUJD" * 200_001).digest
 
 
+def test_padding_between_two_pieces_is_no_base64() -> None:
+    with pytest.raises(ValueError, match="padding"):
+        list(InlineFile("QUJD" * ((1 << 15) - 1) + "QQ==" + "QUJD").decode())
+
+
 def test_two_are_the_same_if_their_content_is() -> None:
     assert InlineFile("QUJD") == InlineFile("QUJD") != InlineFile("QUJE")
     assert len({InlineFile("QUJD"), InlineFile("QUJD"), InlineFile("QUJE")}) == 2

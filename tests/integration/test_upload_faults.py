@@ -1,0 +1,136 @@
+"""What goes wrong while a file is on its way to Dify: no run is started, and the client is told what it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Gateway, StartGateway
+from tests.integration.edge_tools import until
+from tests.integration.raw_dify import KEY, MODEL, Exchange, RawDify, Script, say
+
+PARAM = "messages[0].content[0].image_url.url"
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+QUESTION = {"model": MODEL, "messages": [{"role": "user", "content": [PICTURE, {"type": "text", "text": "Look."}]}]}
+
+
+def answer(status: str, body: str, media_type: str = "application/json") -> Script:
+    """A script that answers an upload."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return say((head + body).encode())
+
+
+async def reset(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+async def hang(exchange: Exchange) -> None:
+    await exchange.gone()
+
+
+def asked(dify: RawDify) -> list[str]:
+    """Every call that is not a look at the app."""
+    return [path for _, path in dify.calls if path.startswith("POST")]
+
+
+async def start(start_gateway: StartGateway, dify: RawDify, **environ: str) -> Gateway:
+    return await start_gateway(None, **dify.environ(DIFY_API_KEYS=KEY, **environ))
+
+
+async def test_a_file_goes_before_its_question(start_gateway: StartGateway) -> None:
+    upload_id = "0a1b2c3d-0000-4000-8000-000000000001"
+    async with RawDify(upload=answer("201 CREATED", json.dumps({"id": upload_id}))) as dify:
+        gateway = await start(start_gateway, dify)
+        response = await gateway.http.post("/v1/chat/completions", json=QUESTION)
+        assert response.json()["choices"][0]["message"]["content"].startswith("Hello world")
+        assert asked(dify) == ["POST /v1/files/upload", "POST /v1/chat-messages"]
+        assert dify.exchanges[0].body["files"][0]["upload_file_id"] == upload_id
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "code", "param"),
+    [
+        (reset, 502, "upstream_truncated", None),
+        (answer("200 OK", "<html>", "text/html"), 502, "upstream_protocol_error", None),
+        (answer("201 CREATED", '{"id": 5}'), 502, "upstream_protocol_error", None),
+        (answer("413 Too Large", "<html>nginx</html>", "text/html"), 413, "body_too_large", PARAM),
+        (
+            answer("400 BAD REQUEST", '{"code": "filename_not_exists_error", "message": "x"}'),
+            400,
+            "invalid_value",
+            PARAM,
+        ),
+        (
+            answer("415 UNSUPPORTED", '{"code": "unsupported_file_type", "message": "x"}'),
+            400,
+            "unsupported_file_type",
+            PARAM,
+        ),
+        (answer("503 Busy", "<html>", "text/html"), 503, "upstream_overloaded", None),
+    ],
+    ids=["reset", "html", "no id", "too large", "name", "type", "busy"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failed_upload_is_a_status_and_no_run(
+    start_gateway: StartGateway, script: Script, status: int, code: str, param: str | None, stream: bool
+) -> None:
+    async with RawDify(upload=script) as dify:
+        gateway = await start(start_gateway, dify)
+        response = await gateway.http.post("/v1/chat/completions", json={**QUESTION, "stream": stream})
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["param"]) == (status, code, param)
+        assert dify.exchanges == []
+
+
+async def test_an_upload_that_hangs_is_given_up(start_gateway: StartGateway) -> None:
+    async with RawDify(upload=hang) as dify:
+        gateway = await start(start_gateway, dify, UPLOAD_TIMEOUT="1")
+        response = await gateway.http.post("/v1/chat/completions", json=QUESTION)
+        assert (response.status_code, response.json()["error"]["code"]) == (504, "upstream_timeout")
+        assert "x-should-retry" not in response.headers  # nothing has run
+        await until(lambda: dify.open_connections <= 2)  # those of the looks at the app
+
+
+async def test_one_upload_that_fails_ends_the_others(start_gateway: StartGateway) -> None:
+    hanging: list[Exchange] = []
+
+    async def first_hangs(exchange: Exchange) -> None:
+        if b"first" in exchange.body:
+            hanging.append(exchange)
+            await exchange.gone()
+            hanging.remove(exchange)
+        else:
+            await until(lambda: hanging)
+            await answer("500 ERROR", "{}")(exchange)
+
+    parts = [
+        {"type": "file", "file": {"filename": f"{name}.txt", "file_data": "data:text/plain;base64,QUJD"}}
+        for name in ("first", "second")
+    ]
+    async with RawDify(upload=first_hangs) as dify:
+        gateway = await start(start_gateway, dify)
+        body = {"model": MODEL, "messages": [{"role": "user", "content": parts}]}
+        response = await gateway.http.post("/v1/chat/completions", json=body)
+        assert response.status_code == 502
+        await until(lambda: not hanging)
+
+
+async def test_a_client_that_leaves_takes_its_upload_along(start_gateway: StartGateway) -> None:
+    gone = asyncio.Event()
+
+    async def note(exchange: Exchange) -> None:
+        await exchange.gone()
+        gone.set()
+
+    async with RawDify(upload=note) as dify:
+        gateway = await start(start_gateway, dify)
+        asking: asyncio.Task[Any] = asyncio.create_task(gateway.http.post("/v1/chat/completions", json=QUESTION))
+        await until(lambda: "POST /v1/files/upload" in asked(dify))
+        asking.cancel()
+        async with asyncio.timeout(5):
+            await gone.wait()
+        await until(lambda: gateway.services.answers_in_flight == 0)
+        assert asked(dify) == ["POST /v1/files/upload"]
