@@ -67,7 +67,8 @@ class Metrics:
         # --- requests ---
         self.requests = self._counter(
             "gateway_requests_total",
-            "Finished requests by endpoint, model and HTTP status; 499 where the client left before the end.",
+            "Finished requests by endpoint, model and HTTP status; the error's status where a stream ended in one, 499 "
+            "where the client left before the end.",
             *("endpoint", "model", "code"),
         )
         self.errors = self._counter(

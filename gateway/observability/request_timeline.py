@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, TextDelta, Usage
 from gateway.observability.metrics import OTHER_MODEL, REJECTIONS, Metrics
 from gateway.observability.request_trace import RequestTrace
@@ -38,7 +39,7 @@ class RequestTimeline:
     paced_until: float | None = None  # when the last text left the pacer, where there is one
     usage: Usage | None = None
     memory: str | None = None  # what became of the client's history
-    error_code: str | None = None  # as the client got it, by status or in the stream
+    error: GatewayError | None = None  # as the client got it, by status or in the stream
     client_left: bool = False
     replayed: bool = False  # another request has had this answer, and counts its speed and its tokens
     _count_gap: Callable[[float], None] = lambda seconds: None
@@ -75,13 +76,19 @@ class RequestTimeline:
             self.finished_at = self.clock()
 
     @property
+    def error_code(self) -> str | None:
+        """The error, as OpenAI's clients know it."""
+        return self.error.code if self.error else None
+
+    @property
     def seconds(self) -> float:
         """From arrival to now."""
         return self.clock() - self.arrived_at
 
     def to_metrics(self, metrics: Metrics, status: int) -> None:
         """Count the finished request."""
-        code = CLIENT_LEFT if self.client_left else status
+        # A stream has told 200 before it failed; its error's status is how it went.
+        code = CLIENT_LEFT if self.client_left else self.error.status if self.error else status
         exemplar = {"request_id": self.request_id} if self.request_id else None
         if exemplar and self.traceparent:
             exemplar["trace_id"] = self.traceparent.trace_id
@@ -90,7 +97,7 @@ class RequestTimeline:
         if self.error_code:
             metrics.errors.labels(self.endpoint, self.error_code).inc(1, exemplar)
             if self.asked_at is None:
-                reason = REJECTIONS.get(self.error_code, "request" if status < 500 else "fault")
+                reason = REJECTIONS.get(self.error_code, "request" if code < 500 else "fault")
                 metrics.rejected.labels(reason).inc(1, exemplar)
         if self.client_left:
             metrics.client_disconnects.labels(self.endpoint).inc()

@@ -137,7 +137,7 @@ class AnswerHandler(BodyHandler):
         except GatewayError as error:
             if not writer.started:
                 raise
-            self.timeline.error_code = error.code
+            self.timeline.error = error
             await writer.send(renderer.render([Failed(error)]))
         finally:
             writer.close()
@@ -163,7 +163,7 @@ class AnswerHandler(BodyHandler):
 
     def _note_failure(self, batch: list[AnswerEvent]) -> None:
         if batch and type(end := batch[-1]) is Failed:
-            self.timeline.error_code = end.error.code
+            self.timeline.error = end.error
 
     def on_connection_close(self) -> None:
         """The client has closed its side: nobody reads the answer any more."""

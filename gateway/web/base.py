@@ -101,7 +101,7 @@ class ApiHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Render any failure as OpenAI's envelope."""
         error = self._as_gateway_error(kwargs.get("exc_info", (None, None, None))[1], status_code)
-        self.timeline.error_code = error.code
+        self.timeline.error = error
         self.set_status(error.status)
         for name, value in error_headers(error).items():
             self.set_header(name, value)

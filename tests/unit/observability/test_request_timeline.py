@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.errors import RunFailed
+from gateway.errors import (
+    GatewayError,
+    InternalError,
+    InvalidClientKey,
+    InvalidRequest,
+    ModelNotFound,
+    RunFailed,
+    ShuttingDown,
+    UpstreamBusy,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta, Usage
 from gateway.exchange.memory.thread import Outcome
 from gateway.observability.metrics import REJECTION_REASONS, UPSTREAM_STAGES, Metrics
@@ -101,7 +112,7 @@ def test_a_whole_answer() -> None:
 def test_a_request_that_never_reached_dify() -> None:
     request = Request()
     request.timeline = RequestTimeline(lambda: request.now, "chat", request.now)
-    request.at(0.002).error_code = "invalid_json"
+    request.at(0.002).error = InvalidRequest("…", code="invalid_json")
     assert request.timeline.fields(400) == {
         "endpoint": "chat",
         "model": "other",
@@ -123,7 +134,7 @@ def test_a_request_that_never_reached_dify() -> None:
 def test_a_dify_that_did_not_answer() -> None:
     request = Request()
     request.at(60.1).asked(0.0, 1000.1, None)
-    request.at(60.1).error_code = "upstream_first_byte_timeout"
+    request.at(60.1).error = UpstreamTimeout("…", code="upstream_first_byte_timeout")
     assert "dify_first_byte_seconds" not in request.timeline.fields(504)
     assert request.timeline.fields(504)["queue_seconds"] == 0
     counted = request.counted(504)
@@ -161,28 +172,28 @@ def test_what_the_gateway_adds_is_told_apart_from_dify() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "reason"),
+    ("error", "reason"),
     [
-        ("missing_api_key", 401, "client_key"),
-        ("model_not_found", 404, "model"),
-        ("upstream_busy", 429, "queue"),
-        ("upstream_circuit_open", 502, "circuit"),
-        ("shutting_down", 503, "draining"),
-        ("invalid_type", 400, "request"),
-        ("internal_error", 500, "fault"),
+        (InvalidClientKey("…", code="missing_api_key"), "client_key"),
+        (ModelNotFound("…"), "model"),
+        (UpstreamBusy("…"), "queue"),
+        (UpstreamUnreachable("…", code="upstream_circuit_open"), "circuit"),
+        (ShuttingDown("…"), "draining"),
+        (InvalidRequest("…", code="invalid_type"), "request"),
+        (InternalError("…"), "fault"),
     ],
 )
-def test_a_refusal_has_a_reason(code: str, status: int, reason: str) -> None:
+def test_a_refusal_has_a_reason(error: GatewayError, reason: str) -> None:
     request = Request()
-    request.timeline.error_code = code
+    request.timeline.error = error
     assert reason in REJECTION_REASONS
-    assert request.counted(status)[f"rejected_total {reason}"] == 1
+    assert request.counted(error.status)[f"rejected_total {reason}"] == 1
 
 
 def test_the_request_can_be_found_from_its_samples() -> None:
     request = Request()
     request.timeline.request_id = "req_abc"
-    request.timeline.error_code = "run_failed"
+    request.timeline.error = RunFailed("…")
     answer(request, (1.0, TextDelta("a")))
     request.counted(200)
     found = {
@@ -210,13 +221,14 @@ def test_a_client_that_left() -> None:
     assert "requests_total chat Demo 200" not in counted
 
 
-def test_a_failure_in_the_stream_is_an_error_with_status_200() -> None:
+def test_a_failure_in_the_stream_is_counted_by_its_status() -> None:
     request = Request()
     answer(request, (0.5, TextDelta("a")), (1.0, Failed(RunFailed("…"))))
-    request.timeline.error_code = "run_failed"
+    request.timeline.error = RunFailed("…")
     assert request.timeline.usage is None
     counted = request.counted(200)
-    assert counted["requests_total chat Demo 200"] == 1
+    assert counted["requests_total chat Demo 502"] == 1  # or nobody would see which app fails
+    assert request.timeline.fields(200)["status"] == 200
     assert counted["errors_total chat run_failed"] == 1
 
 
