@@ -91,7 +91,8 @@ def _storm() -> str:
     run = _run(5000, 1, orders, 9)
     p50, p99 = run.worst("first_token", "p50"), run.worst("first_token", "p99")
     return (
-        f"5,000 clients that reconnect within 10 s, on one process: {run.total('right'):,} answers, {run.failed} failures; "
+        f"5,000 clients that reconnect within 10 s, on one process: {run.total('right'):,} answers, "
+        f"{run.failed} failures; "
         f"first token after {p50:.0f} ms (p50), {p99:.0f} ms (p99); {run.cpu_seconds / run.wall_seconds:.0%} of a core."
     )
 
@@ -109,8 +110,9 @@ def _over_the_limit() -> str:
     refused = {kind: count for one in run.found for kind, (count, _) in one["failures"].items()}
     words = next((sample for one in run.found for _, sample in one["failures"].values()), "")
     return (
-        f"{2 * _LIMIT:,} clients at once where {_LIMIT} may stream (`MAX_STREAMS={_LIMIT}`): {run.total('right')} answers, "
-        f"first token after {run.worst('first_token', 'p99'):.0f} ms (p99); refused: {json.dumps(refused)}, `{words.strip()}`."
+        f"{2 * _LIMIT:,} clients at once where {_LIMIT} may stream (`MAX_STREAMS`): {run.total('right')} answers, "
+        f"first token after {run.worst('first_token', 'p99'):.0f} ms (p99); "
+        f"refused: {json.dumps(refused)}, `{words.strip()}`."
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.performance.machine import ROOT
 
 TOOLS = ROOT / ".bench"  # what only the measuring needs; ignored by git
-LITELLM = "litellm[proxy]==1.106.10"
+LITELLM = "litellm[proxy]==1.106.0"
 PORTKEY = "@portkey-ai/gateway@1.15.2"
 
 

@@ -18,7 +18,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
 enum { IDLE, CONNECTING, HEAD, BODY };
 
 typedef struct {
@@ -44,7 +43,7 @@ enum { PATH, KEY, MODEL, HEADER };
 static int poller, running;
 static uint64_t start, names, calls, right, deltas, last_end;
 static double tokens;
-static struct { const char *kind; unsigned long count; char sample[200]; } failures[12];
+static struct { char kind[16]; unsigned long count; char sample[200]; } failures[12];
 static Histogram first_token, gap, call_time, to_upstream, transit, first_transit;
 
 static int bin(uint64_t value) {
@@ -62,11 +61,10 @@ static double quantile(const Histogram *histogram, double share) {
 
 static void failed(const char *kind, const char *detail) {
     int i = 0;
-    while (failures[i].kind && strcmp(failures[i].kind, kind)) i++;
-    failures[i].kind = kind;
+    while (i < 10 && *failures[i].kind && strcmp(failures[i].kind, kind)) i++;
+    strcpy(failures[i].kind, kind);
     if (failures[i].count++) return;
-    char *to = failures[i].sample;
-    for (const char *at = detail; *at && at < detail + 150; at++) *to++ = *at == '"' || *at == '\\' || *at < 32 ? ' ' : *at; /* plain, inside JSON */
+    for (const char *at = detail; *at && at < detail + 150; at++) failures[i].sample[at - detail] = *at == '"' || *at == '\\' || *at < 32 ? ' ' : *at; /* plain, inside JSON */
 }
 
 /* --- the answer's text ------------------------------------------------------------------------------------------------ */
@@ -97,7 +95,9 @@ static void read_json(Client *client, const char *json, uint64_t now) {
         if (*at++ == '"') while (*at && *at != '"') at = add_character(&client->text, at);
     }
     if (strstr(json, "\"finish_reason\":\"") || strstr(json, "\"finish_reason\": \"")) client->finished = 1;
-    if (strstr(json, "\"error\":")) failed("error", json), client->status = 0;
+    char kind[16];
+    sprintf(kind, "error %d", client->status);
+    if (strstr(json, "\"error\":")) failed(kind, json), client->status = 0;
     if (client->text.length == before) return;
     deltas++;
     note(client->first ? &gap : &first_token, now - (client->first ? client->last : client->began));
@@ -252,7 +252,7 @@ static void on_event(Client *client, unsigned events) {
 }
 
 static void print_times(const char *name, const Histogram *histogram) {
-    if (histogram->count) printf(",\"%s\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"max\":%.1f}", name, quantile(histogram, .5), quantile(histogram, .9), quantile(histogram, .99), quantile(histogram, 1 - 1e-12));
+    if (histogram->count) printf(",\"%s\":{\"p50\":%.1f,\"p99\":%.1f}", name, quantile(histogram, .5), quantile(histogram, .99));
 }
 
 int main(int count, char **arguments) {
@@ -292,7 +292,7 @@ int main(int count, char **arguments) {
         if (launched == N(STREAMS) && !running) break;
     }
     printf("{\"calls\":%lu,\"right\":%lu,\"seconds\":%.3f,\"tokens\":%.0f,\"deltas\":%lu,\"failures\":{", calls, right, (last_end - start) / 1e9, tokens, deltas);
-    for (int i = 0; failures[i].kind; i++) printf("%s\"%s\":[%lu,\"%s\"]", i ? "," : "", failures[i].kind, failures[i].count, failures[i].sample);
+    for (int i = 0; *failures[i].kind; i++) printf("%s\"%s\":[%lu,\"%s\"]", i ? "," : "", failures[i].kind, failures[i].count, failures[i].sample);
     printf("}");
     print_times("first_token", &first_token), print_times("gap", &gap), print_times("call", &call_time);
     print_times("to_upstream", &to_upstream), print_times("transit", &transit), print_times("first_transit", &first_transit);
