@@ -104,7 +104,10 @@ class LiveAnswer:
     async def _put(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
         """Bring the files to Dify, then ask."""
         app, user, uploads = self._app, self._user, self._services.uploads
-        plan = await uploads.bring(app, user, plan)
+        if plan.files:
+            began = self._services.clock()
+            plan = await uploads.bring(app, user, plan)
+            self._timeline.upload_seconds = self._services.clock() - began
         call = calls.ask(app, self._thread.prompt, {**inputs, **plan.inputs()}, user, plan.message_files())
         try:
             await self._run.ask(call)

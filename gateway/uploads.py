@@ -24,6 +24,8 @@ from gateway.policy.upload_cache import UploadCache, upload_name
 from gateway.settings import Settings
 from gateway.upstream.dify_client import DifyClient
 
+_AT_ONCE = 6  # of one message: a stock Dify serves ten connections per worker, and each has a copy of its file
+
 Step = TypeVar("Step")
 
 
@@ -38,7 +40,7 @@ class Uploads:
         self._cache = UploadCache()
 
     async def bring(self, app: App, user: str, plan: FilePlan) -> FilePlan:
-        """Upload what is inline, all at once. Raises the GatewayError of the first upload that fails."""
+        """Upload what is inline, several at a time. Raises the GatewayError of the first upload that fails."""
         ids: dict[bytes, str | None] = {}
         missing: dict[bytes, PlannedFile] = {}
         for file in plan.files:
@@ -52,7 +54,8 @@ class Uploads:
                     self._metrics.uploads.labels("known").inc()
         if not ids:
             return plan
-        tasks = [asyncio.ensure_future(self.upload(app, user, file)) for file in missing.values()]
+        room = asyncio.Semaphore(_AT_ONCE)
+        tasks = [asyncio.ensure_future(self._upload_in_turn(room, app, user, file)) for file in missing.values()]
         try:
             for name, upload_id in zip(missing, await asyncio.gather(*tasks), strict=True):
                 ids[name] = upload_id
@@ -68,6 +71,10 @@ class Uploads:
                 for file in plan.files
             ),
         )
+
+    async def _upload_in_turn(self, room: asyncio.Semaphore, app: App, user: str, file: PlannedFile) -> str:
+        async with room:
+            return await self.upload(app, user, file)
 
     async def upload(self, app: App, user: str, file: PlannedFile) -> str:
         """One file's id in Dify. Raises GatewayError, with the file's path where the file is at fault."""

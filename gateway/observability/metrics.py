@@ -31,7 +31,7 @@ _RATE_BUCKETS = (1, 2.5, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 400, 800, 160
 
 # What the gateway itself adds to an answer, and what Dify takes for it.
 OWN_STAGES = ("prepare", "queue", "first_write", "pacing")
-UPSTREAM_STAGES = ("connect", "first_byte", "first_event", "first_text")
+UPSTREAM_STAGES = ("upload", "connect", "first_byte", "first_event", "first_text")
 
 # Why a request was refused before Dify was asked. What has no row is `request` below 500 and `fault` above.
 REJECTIONS = {
@@ -111,8 +111,9 @@ class Metrics:
         )
         self.upstream_time = self._histogram(
             "gateway_upstream_time_seconds",
-            "What Dify takes, counted from the question, by stage: connect (name look-up and TLS included), "
-            "first_byte (its response head), first_event (its first event of a run), first_text.",
+            "What Dify takes, by stage: upload (of the message's files, before the question), and counted from the "
+            "question: connect (name look-up and TLS included), first_byte (its response head), first_event (its first "
+            "event of a run), first_text.",
             *("upstream", "stage"),
             buckets=_FIRST_TOKEN_BUCKETS,
         )

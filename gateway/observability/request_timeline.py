@@ -28,6 +28,7 @@ class RequestTimeline:
     model: str = OTHER_MODEL
     upstream: str = ""  # the model's Dify host
     queue_seconds: float | None = None  # the wait for a slot: the gateway's own
+    upload_seconds: float | None = None  # Dify took to receive the message's files
     asked_at: float | None = None
     connect_seconds: float | None = None
     answered_at: float | None = None
@@ -115,12 +116,13 @@ class RequestTimeline:
         """What the gateway took, and what Dify; without exemplars, which cost more than the counting."""
         queued = self.queue_seconds or 0.0
         own = {
-            "prepare": max(0.0, asked_at - self.arrived_at - queued),
+            "prepare": max(0.0, asked_at - self.arrived_at - queued - (self.upload_seconds or 0.0)),
             "queue": queued,
             "first_write": _between(self.first_token_at, self.first_write_at),
             "pacing": _between(self.finished_at, self.paced_until),
         }
         upstream = {
+            "upload": self.upload_seconds,
             "connect": self.connect_seconds,
             "first_byte": _between(asked_at, self.answered_at),
             "first_event": _between(asked_at, self.first_event_at),
@@ -156,6 +158,7 @@ class RequestTimeline:
             "seconds": round(self.seconds, 3),
             "first_token_seconds": _rounded(_between(self.arrived_at, self.first_token_at)),
             "queue_seconds": _rounded(self.queue_seconds),
+            "dify_upload_seconds": _rounded(self.upload_seconds),
             "dify_connect_seconds": _rounded(self.connect_seconds),
             "dify_first_byte_seconds": _rounded(_between(self.asked_at, self.answered_at)),
             "dify_seconds": _rounded(_between(self.asked_at, self.finished_at)),

@@ -131,6 +131,24 @@ async def test_a_message_of_a_picture_alone_is_asked_with_its_mention(gateway: G
     assert simulator.runs[-1].turn.query == "[attached: image]"
 
 
+@pytest.mark.parametrize("model", ["Demo Chatflow", "Demo Agent", "Demo Chatbot"])
+async def test_a_file_that_the_app_makes_is_a_link_and_told_where_it_is_asked_for(
+    gateway: Gateway, simulator: Simulator, model: str
+) -> None:
+    headers = {"X-Dify-Details": "on"}
+    response = await gateway.http.post(
+        "/v1/chat/completions",
+        json={"model": model, "messages": [{"role": "user", "content": "[[file n=3]]"}]},
+        headers=headers,
+    )
+    document = response.json()
+    (told,) = document["dify"]["files"]
+    assert told["url"].startswith(f"{simulator.base_url.removesuffix('/v1')}/files/tools/")
+    assert document["choices"][0]["message"]["content"].count(told["url"].partition("?")[0]) == 1
+    _, frames = await gateway.stream(model, "[[file n=3]]")
+    assert sum(frame.count("/files/tools/") for frame in frames) == 1
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 PATH = "messages[0].content[1].image_url.url"

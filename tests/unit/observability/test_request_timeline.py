@@ -157,6 +157,7 @@ def test_the_last_question_counts_where_a_conversation_had_to_be_healed() -> Non
 
 def test_what_the_gateway_adds_is_told_apart_from_dify() -> None:
     request = Request()
+    request.timeline.upload_seconds = 0.04
     request.at(0.3).asked(0.1, 1000.25, 1000.3, 0.01)
     request.timeline.first_event_at = 1000.35
     request.at(0.5).received([TextDelta("a")])
@@ -165,10 +166,11 @@ def test_what_the_gateway_adds_is_told_apart_from_dify() -> None:
     request.timeline.paced_until = 1002.2
     counted = {name.partition("_seconds_sum ")[2]: value for name, value in request.counted(200).items()}
     assert {stage: counted[stage] for stage in ("prepare", "queue", "first_write", "pacing")} == pytest.approx(
-        {"prepare": 0.15, "queue": 0.1, "first_write": 0.002, "pacing": 0.2}
+        {"prepare": 0.11, "queue": 0.1, "first_write": 0.002, "pacing": 0.2}
     )
     upstream = {stage: counted[f"http://dify {stage}"] for stage in UPSTREAM_STAGES}
-    assert upstream == pytest.approx({"connect": 0.01, "first_byte": 0.05, "first_event": 0.1, "first_text": 0.25})
+    told = {"upload": 0.04, "connect": 0.01, "first_byte": 0.05, "first_event": 0.1, "first_text": 0.25}
+    assert upstream == pytest.approx(told)
 
 
 @pytest.mark.parametrize(
