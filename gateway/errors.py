@@ -159,6 +159,12 @@ class RunFailed(GatewayError):
     status, default_code, default_should_retry = 502, "run_failed", False
 
 
+class UnusableAnswer(GatewayError):
+    """The app has answered, also when asked again, but not with the call or the JSON that the client demands."""
+
+    status, default_code, default_should_retry = 502, "unusable_answer", False
+
+
 class UpstreamOverloaded(GatewayError):
     """Dify or the model provider says that it is not available now."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from types import TracebackType
 
@@ -10,14 +11,16 @@ from gateway.dify_api.app import App
 from gateway.dify_api.file_plan import FilePlan, plan_files
 from gateway.dify_api.inputs import fill_inputs
 from gateway.dify_api.messages import is_last_message, read_suggestions
-from gateway.dify_run import DifyRun
-from gateway.errors import ConversationNotFound, GatewayError, InvalidRequest
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, TextDelta
+from gateway.dify_run import ClientLeft, DifyRun
+from gateway.errors import ConversationNotFound, GatewayError, InvalidRequest, UnusableAnswer
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, Started, TextDelta
+from gateway.exchange.answer_form import instructed, with_words
 from gateway.exchange.details import Details
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
 from gateway.exchange.stages import answer_stages
-from gateway.exchange.turn import JSONValue, Turn
+from gateway.exchange.tool_calling.call_syntax import CallSyntax
+from gateway.exchange.turn import JSONValue, Prompt, Turn
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.services import Services
 
@@ -33,16 +36,20 @@ class LiveAnswer:
     def __init__(
         self, turn: Turn, app: App, user: str, memory_mode: int, services: Services, timeline: RequestTimeline
     ) -> None:
-        self._turn = turn
+        self._syntax = CallSyntax(secrets.token_hex(4))
+        self._turn = with_words(turn, self._syntax)
         self._app = app
         self._user = user
         self._memory_mode = memory_mode
         self._services = services
         self._timeline = timeline
-        self._stages = answer_stages(turn)
+        self._stages = answer_stages(turn, self._syntax, self._new_call_id)
         self._thread: Thread  # from __aenter__ on
         self._run: DifyRun
+        self._files: FilePlan  # once they are at Dify
+        self._rejected: Rejected | None = None  # the first answer, once a second one is asked for
         self._complete = False  # Finished or Failed was handed out
+        self._left = False
 
     @property
     def conversation_id(self) -> str | None:
@@ -64,14 +71,14 @@ class LiveAnswer:
     async def next_batch(self) -> list[AnswerEvent]:
         """Wait for more of the answer. Raises the GatewayError that ends it without an event, or ClientLeft."""
         while not self._complete and (events := await self._run.next_batch()):
-            for stage in self._stages:
-                events = stage.feed(events)
+            events = self._pass_stages(events)
             if events:
                 return await self._suggest(self._remember(events))
         return []
 
     def abandon(self) -> None:
         """The client has left: whoever waits in `next_batch` gets ClientLeft as soon as the run can be stopped."""
+        self._left = True
         self._run.abandon()
 
     async def __aexit__(
@@ -79,6 +86,8 @@ class LiveAnswer:
     ) -> None:
         self._services.answers_in_flight -= 1
         self._run.end()
+
+    # --- the question -------------------------------------------------------------------------------------------------
 
     async def _ask(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
         if await self._has_moved_on():
@@ -97,9 +106,12 @@ class LiveAnswer:
 
     def _check(self) -> tuple[FilePlan, dict[str, JSONValue]]:
         """What the app is to get besides the text. Raises InvalidRequest, BodyTooLarge."""
-        prompt, given = self._thread.prompt, self._turn.inputs
+        prompt, given = self._prompt(), self._turn.inputs
         plan = plan_files(self._app, self._user, prompt, given)
         return plan, fill_inputs(self._app, {**given, **plan.inputs()}, prompt.query)
+
+    def _prompt(self) -> Prompt:
+        return instructed(self._thread.prompt, self._turn, self._syntax)
 
     async def _put(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
         """Bring the files to Dify, then ask."""
@@ -108,7 +120,8 @@ class LiveAnswer:
             began = self._services.clock()
             plan = await uploads.bring(app, user, plan)
             self._timeline.upload_seconds = self._services.clock() - began
-        call = calls.ask(app, self._thread.prompt, {**inputs, **plan.inputs()}, user, plan.message_files())
+        self._files = plan
+        call = calls.ask(app, self._prompt(), {**inputs, **plan.inputs()}, user, plan.message_files())
         try:
             await self._run.ask(call)
         except InvalidRequest as error:
@@ -127,6 +140,56 @@ class LiveAnswer:
         except GatewayError:
             return False  # the question itself will tell what is wrong
         return answer.head.status == 200 and not is_last_message(answer.json(), last)
+
+    def _ask_again(self, rejected: Rejected) -> list[AnswerEvent]:
+        """Ask the app once more, in the same conversation if it has one; not a second time."""
+        if self._rejected is not None:
+            return [Failed(rejected.error)]
+        if self._left:
+            raise ClientLeft
+        self._rejected = rejected
+        app, given = self._app, {**self._turn.inputs, **self._files.inputs()}
+        files = self._files.message_files()
+        if app.mode.has_conversations and self.conversation_id:
+            prompt, files = Prompt(rejected.question, self.conversation_id), []
+        else:
+            prompt = Prompt(f"{self._prompt().query}\n\n{rejected.question}")
+        try:
+            call = calls.ask(app, prompt, fill_inputs(app, given, prompt.query), self._user, files)
+        except InvalidRequest:  # too long for the app now, which is no fault of the client
+            return [Failed(rejected.error)]
+        self._run.end()
+        # The times of a request are those of its first answer.
+        timeline = RequestTimeline(self._services.clock, self._timeline.endpoint, self._timeline.arrived_at)
+        self._run = DifyRun(app, self._user, self._services, timeline)
+        self._run.begin(self._run.ask(call))
+        return []
+
+    # --- the answer ---------------------------------------------------------------------------------------------------
+
+    def _pass_stages(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
+        if self._rejected is not None:  # the client has been told of a beginning
+            events = [event for event in events if not isinstance(event, Started)]
+        for stage in self._stages:
+            events = stage.feed(events)
+        if not events:
+            return events
+        end = events[-1]
+        if type(end) is Rejected:
+            return events[:-1] + self._ask_again(end)
+        if type(end) is Finished and self._rejected is not None:
+            # Where it is unknown what one of them took, it is unknown what both took.
+            first = self._rejected.usage
+            return [*events[:-1], replace(end, usage=first.plus(end.usage) if first and end.usage else None)]
+        return events
+
+    def _new_call_id(self, number: int) -> str:
+        return self._thread.call_id(*self._ids(), number) or f"call_{secrets.token_hex(12)}"
+
+    def _ids(self) -> tuple[str | None, str | None]:
+        """The conversation's and the message's, as far as Dify has told them."""
+        started = self._run.started
+        return (started.conversation_id, started.message_id) if started else (None, None)
 
     async def _suggest(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         """Ask, where the client wants it, what could be asked next."""
@@ -152,14 +215,27 @@ class LiveAnswer:
         if type(end) is TextDelta:
             return events
         self._complete = isinstance(end, Finished | Failed)
+        if self._complete:
+            self._count(end)
         if not isinstance(end, Finished):
             return events
+        if end.reason is FinishReason.TOOL_CALLS or self._turn.response_format:
+            return events  # the ids of calls carry what the next turn needs; JSON is for a parser
         whole = None if self._turn.stream else end.text
-        started = self._run.started
-        ids = (started.conversation_id, started.message_id) if started else (None, None)
-        tail = self._thread.tail(*ids, whole)
+        tail = self._thread.tail(*self._ids(), whole)
         if not tail:
             return events
         if end.text is not None:
             end = replace(end, text=end.text + tail)
         return [*events[:-1], TextDelta(tail), end]
+
+    def _count(self, end: AnswerEvent) -> None:
+        """What the model made of tools and formats, once the answer is over."""
+        metrics, model = self._services.metrics, self._app.model_id
+        unusable = isinstance(end, Failed) and isinstance(end.error, UnusableAnswer)
+        if self._turn.tool_choice and (unusable or isinstance(end, Finished)):
+            called = isinstance(end, Finished) and end.reason is FinishReason.TOOL_CALLS
+            metrics.tool_calls.labels(model, "malformed" if unusable else "called" if called else "text").inc()
+        if self._rejected is not None:
+            outcome = "ok" if isinstance(end, Finished) else "failed"
+            metrics.second_answers.labels(model, self._rejected.error.code, outcome).inc()

@@ -40,7 +40,7 @@ class UsageCount:
             if execution in self._node_ids:  # told twice
                 return
             self._node_ids.add(execution)
-        self._nodes = usage if self._nodes is None else _sum(self._nodes, usage)
+        self._nodes = usage if self._nodes is None else self._nodes.plus(usage)
 
     def result(self) -> Usage | None:
         """The answer's usage; None if Dify told nothing."""
@@ -79,26 +79,6 @@ def read_usage(usage: Any) -> Usage | None:
         price=None if price is None else f"{price:f}",
         currency=currency if price is not None and isinstance(currency, str) and currency else None,
     )
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    price = None
-    if one.price is not None and other.price is not None and one.currency == other.currency:
-        price = f"{Decimal(one.price) + Decimal(other.price):f}"
-    return Usage(
-        one.prompt_tokens + other.prompt_tokens,
-        one.completion_tokens + other.completion_tokens,
-        one.total_tokens + other.total_tokens,
-        _sum_known(one.cached_tokens, other.cached_tokens),
-        _sum_known(one.reasoning_tokens, other.reasoning_tokens),
-        price,
-        None if price is None else one.currency,
-    )
-
-
-def _sum_known(one: int | None, other: int | None) -> int | None:
-    """A sum with an unknown part is unknown."""
-    return None if one is None or other is None else one + other
 
 
 def _price(value: Any) -> Decimal | None:

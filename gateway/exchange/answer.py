@@ -7,6 +7,7 @@ Failed. Nothing follows Finished or Failed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
 
@@ -40,12 +41,23 @@ class ReasoningDelta:
     begins: bool = False  # a new thought: what was thought before it has ended
 
 
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """More of a call of the client's tools. The first delta of an index has the call's id and the tool's name."""
+
+    index: int  # 0, 1, … in the order of their beginnings
+    arguments: str  # more of the JSON text
+    id: str | None = None
+    name: str | None = None
+
+
 class FinishReason(StrEnum):
     """Why the text ends where it ends (OpenAI's words)."""
 
     STOP = "stop"
     LENGTH = "length"  # the model's limit, or the run was stopped from outside before its natural end
     CONTENT_FILTER = "content_filter"  # Dify's moderation replaced the text
+    TOOL_CALLS = "tool_calls"  # the client is to run its tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,25 @@ class Usage:
     reasoning_tokens: int | None = None  # of the completion's
     price: str | None = None  # a decimal number; 0 also where Dify knows no price of the model
     currency: str | None = None  # of the price: USD
+
+    def plus(self, other: Usage) -> Usage:
+        """What two runs took together; what is unknown of one of them is unknown of both."""
+        price, currency = None, None
+        if self.price is not None and other.price is not None and self.currency == other.currency:
+            price, currency = format(Decimal(self.price) + Decimal(other.price), "f"), self.currency
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.total_tokens + other.total_tokens,
+            _sum(self.cached_tokens, other.cached_tokens),
+            _sum(self.reasoning_tokens, other.reasoning_tokens),
+            price,
+            currency,
+        )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +117,18 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """Instead of Finished, from a stage: the answer is over, and not what the client can use.
+
+    The line may ask the app once more, in the same conversation; no client ever gets this event.
+    """
+
+    question: str
+    error: GatewayError  # where it is not asked
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerStamp:
     """What tells one answer from all others, for every client that gets it."""
 
@@ -107,4 +150,4 @@ def coalesced(events: list[AnswerEvent]) -> list[AnswerEvent]:
     return made
 
 
-AnswerEvent = Started | TextDelta | ReasoningDelta | Finished | Failed
+AnswerEvent = Started | TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed | Rejected

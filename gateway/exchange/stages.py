@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.exchange.answer import AnswerEvent
 from gateway.exchange.hold_back import HoldBackStage
-from gateway.exchange.reasoning import ReasoningStage
+from gateway.exchange.reasoning import Reasoning, ReasoningStage
 from gateway.exchange.stop_sequences import CutStage, StopSequences, TextLimit
+from gateway.exchange.structured_output import StructuredOutput
+from gateway.exchange.tool_calling.call_syntax import CallSyntax
+from gateway.exchange.tool_calling.tool_call_stage import ToolCallStage
 from gateway.exchange.turn import Turn
 
 
@@ -17,18 +20,28 @@ class Stage(Protocol):
 
     Finished or Failed is the last event of an answer, so on it a stage tells what it has held back. A stage that
     changes the text changes the settled text of Finished alike. One that lets an answer end early gives Finished
-    itself; nothing comes after that.
+    itself; nothing comes after that. One that cannot use the answer gives Rejected instead of Finished: that is the end
+    then, or the events of a second answer follow, which stages treat as more of the first.
     """
 
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         """Take the next batch; the result may be the same list, or empty."""
 
 
-def answer_stages(turn: Turn) -> Sequence[Stage]:
-    """The steps for the answer to `turn`, in order; none for what the turn does not ask for."""
-    stages: list[Stage] = [ReasoningStage(turn.reasoning)]
+def answer_stages(turn: Turn, syntax: CallSyntax, new_call_id: Callable[[int], str]) -> Sequence[Stage]:
+    """The steps for the answer to `turn`, in order; none for what the turn does not ask for.
+
+    `new_call_id` gives the id of the answer's call number 0, 1, …
+    """
+    # A parser can do nothing with thoughts in the text.
+    unreadable = turn.response_format is not None and turn.reasoning is Reasoning.INLINE
+    stages: list[Stage] = [ReasoningStage(Reasoning.FIELD if unreadable else turn.reasoning)]
     if turn.hold_back:
         stages.append(HoldBackStage())
+    if turn.tool_choice:
+        stages.append(ToolCallStage(turn.tool_choice, syntax, new_call_id, turn.stream))
+    if turn.response_format:
+        stages.append(StructuredOutput(turn.response_format, turn.stream))
     if turn.stop:
         stages.append(CutStage(lambda: StopSequences(turn.stop)))
     if turn.max_characters is not None:

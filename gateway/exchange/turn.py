@@ -23,27 +23,73 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that an earlier answer made, as the client sends it back."""
+
+    name: str
+    arguments: str  # JSON, as far as the client kept it so
+    id: str = ""  # results name it; calls of the days before tools have none
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of the client's history; `text` is all its text parts joined."""
 
     role: Role
     text: str
-    call_ids: tuple[str, ...] = ()  # of the tools that an assistant's message calls
     attachments: tuple[Attachment, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()  # of an assistant
+    tool_call_id: str = ""  # of a tool: which call this is the result of
+    words: str | None = None  # what a model is told instead of the text: with calls and results put in words
+
+    @property
+    def call_ids(self) -> tuple[str, ...]:
+        """Of the calls that have one."""
+        return tuple(call.id for call in self.tool_calls if call.id)
 
     @property
     def said(self) -> str:
         """The text; of a message that is files only, their mention, as an app must be asked something."""
-        return self.text if self.text.strip() else self._mentions
+        return self._words if self._words.strip() else self._mentions
 
     @property
     def told(self) -> str:
         """The text and a mention of each file: for a history, where files have no place."""
-        return "\n".join(part for part in (self.text, self._mentions) if part.strip())
+        return "\n".join(part for part in (self._words, self._mentions) if part.strip())
 
     @property
     def _mentions(self) -> str:
         return "\n".join(attachment.mention for attachment in self.attachments)
+
+    @property
+    def _words(self) -> str:
+        return self.text if self.words is None else self.words
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that the client runs itself."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, JSONValue] | None = None  # a JSON Schema; None: it takes no arguments
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """The tools that this answer may call, and how."""
+
+    tools: tuple[ToolSpec, ...]  # never empty
+    required: bool = False  # an answer without a call is none
+    parallel: bool = True  # several calls in one answer
+    as_functions: bool = False  # the client speaks of functions, as all did before there were tools
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """The answer's text is to be JSON that a program parses."""
+
+    schema: Mapping[str, JSONValue] | None = None  # a JSON Schema; None: any object
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +109,8 @@ class Turn:
     max_characters: int | None = None  # of its text
     hold_back: bool = False  # until moderation can take nothing of it back any more
     details: Details = Details.OFF
+    tool_choice: ToolChoice | None = None  # None: the answer is text
+    response_format: ResponseFormat | None = None  # None: the text is prose
 
     def let_files_go(self) -> None:
         """Free the memory of inline files: Dify has those that it needs."""

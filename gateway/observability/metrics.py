@@ -131,6 +131,12 @@ class Metrics:
             "Answers to requests that offer tools, by outcome: called, text (none was wanted), malformed.",
             *("model", "outcome"),
         )
+        self.second_answers = self._counter(
+            "gateway_second_answers_total",
+            "Answers for which the app was asked once more, by what was wrong (invalid_tool_call, invalid_json) and by "
+            "outcome of the second one: ok, failed.",
+            *("model", "problem", "outcome"),
+        )
         self.side_calls = self._counter(
             "gateway_side_calls_total",
             "Requests that a chat front end makes for itself (a title, tags, follow-up questions), by kind.",

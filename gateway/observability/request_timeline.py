@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import GatewayError
-from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, TextDelta, Usage
+from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from gateway.observability.metrics import OTHER_MODEL, REJECTIONS, Metrics
 from gateway.observability.request_trace import RequestTrace
 from gateway.observability.trace_context import TraceParent
 
+_SHOWN = (TextDelta, ReasoningDelta, ToolCallDelta)
 CLIENT_LEFT = 499  # nginx's code for a client that closed the connection
 
 
@@ -64,7 +65,7 @@ class RequestTimeline:
     def received(self, events: Sequence[AnswerEvent]) -> None:
         """A batch of the answer is here."""
         for event in events:
-            if type(event) is TextDelta or type(event) is ReasoningDelta:
+            if type(event) in _SHOWN:
                 now = self.clock()
                 if self.last_token_at is None:
                     self.first_token_at = now

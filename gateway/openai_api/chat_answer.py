@@ -14,19 +14,32 @@ from json.encoder import encode_basestring_ascii
 
 from gateway import json_codec, sse
 from gateway.errors import InternalError
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta, Usage
-from gateway.exchange.turn import Turn
+from gateway.exchange.answer import (
+    AnswerEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from gateway.exchange.turn import ToolChoice, Turn
 from gateway.openai_api.error_body import error_body
 from gateway.openai_api.extras import citation_fields, dify_field, usage_object
 
 _DONE = sse.DONE.decode("ascii")
+Delta = dict[str, object]
+
 _MARK = "\0"  # stands where a delta's text will be
 
 
 class ChatStreamRenderer:
     """One answer as chunks. All but the text is the same in each chunk, so it is encoded once.
 
-    Every delta has a string as `content`, since loops of openai-python 0.28's days read and join it unasked.
+    Every delta has a string as `content`, since loops of openai-python 0.28's days read and join it unasked. Where
+    calls may come it is null or absent, as in OpenAI's own chunks: some clients take "" for the start of a text.
     """
 
     def __init__(self, turn: Turn, answer_id: str, created: int) -> None:
@@ -40,7 +53,9 @@ class ChatStreamRenderer:
         self._details = turn.details
         self._started: Started | None = None
         self._length = 0  # of the text
-        self._role_frame = self._delta_frame({"role": "assistant", "content": ""}).encode("ascii")
+        self._tools = turn.tool_choice
+        role: Delta = {"role": "assistant", "content": None if self._tools else ""}
+        self._role_frame = self._delta_frame(role).encode("ascii")
         self._text_head, self._text_tail = self._split_frame({"content": _MARK})
         self._reasoning_head, self._reasoning_tail = self._split_frame({"reasoning_content": _MARK, "content": ""})
 
@@ -62,6 +77,8 @@ class ChatStreamRenderer:
             return self._text_head + encode_basestring_ascii(event.text) + self._text_tail
         if isinstance(event, ReasoningDelta):
             return self._reasoning_head + encode_basestring_ascii(event.text) + self._reasoning_tail
+        if isinstance(event, ToolCallDelta):
+            return self._delta_frame(self._call_delta(event))
         if isinstance(event, Finished):
             return self._end_frames(event)
         if isinstance(event, Failed):
@@ -73,9 +90,10 @@ class ChatStreamRenderer:
     def _end_frames(self, end: Finished) -> str:
         cited = citation_fields(end.citations, self._length)
         dify = dify_field(self._details, self._started, end, streamed=True)
+        last: Delta = {} if self._tools else {"content": ""}
         return (
-            (self._delta_frame({"content": "", **cited}) if cited else "")
-            + self._delta_frame({"content": ""}, end.reason, **dify)
+            (self._delta_frame({**last, **cited}) if cited else "")
+            + self._delta_frame(last, _finish_reason(end, self._tools), **dify)
             + self._usage_frame(end.usage)
             + _DONE
         )
@@ -86,12 +104,20 @@ class ChatStreamRenderer:
             return ""
         return self._frame({"choices": [], "usage": usage_object(usage)})
 
-    def _delta_frame(self, delta: dict[str, object], finish_reason: str | None = None, **more: object) -> str:
+    def _call_delta(self, event: ToolCallDelta) -> Delta:
+        named = {} if event.name is None else {"name": event.name}
+        function = {**named, "arguments": event.arguments}
+        if self._tools and self._tools.as_functions:
+            return {"function_call": function}
+        opened = {} if event.id is None else {"id": event.id, "type": "function"}
+        return {"tool_calls": [{"index": event.index, **opened, "function": function}]}
+
+    def _delta_frame(self, delta: Delta, finish_reason: str | None = None, **more: object) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         # A key that was not asked for breaks simple clients; one that was is null until the last chunk (reference).
         return self._frame({"choices": [choice], **({"usage": None} if self._include_usage else {}), **more})
 
-    def _split_frame(self, delta: dict[str, object]) -> tuple[str, str]:
+    def _split_frame(self, delta: Delta) -> tuple[str, str]:
         """The frame around the text that `_MARK` stands for; the model's own JSON stands before it."""
         head, _, tail = self._delta_frame(delta).rpartition(encode_basestring_ascii(_MARK))
         return head, tail
@@ -105,12 +131,15 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
     texts: list[str] = []
     thoughts: list[str] = []
     started: Started | None = None
+    calls: dict[int, list[ToolCallDelta]] = {}
     end: Finished | None = None
     for event in events:
         if isinstance(event, TextDelta):
             texts.append(event.text)
         elif isinstance(event, ReasoningDelta):
             thoughts.append(event.text)
+        elif isinstance(event, ToolCallDelta):
+            calls.setdefault(event.index, []).append(event)
         elif isinstance(event, Failed):
             raise event.error
         elif isinstance(event, Finished):
@@ -120,27 +149,41 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
     if end is None:
         raise InternalError("The answer has neither a finish nor an error.")
     text = "".join(texts) if end.text is None else end.text
+    made = _message_calls(turn, calls) if end.reason is FinishReason.TOOL_CALLS else {}
+    message = {
+        "role": "assistant",
+        "content": text or None if made else text,
+        "refusal": None,
+        **({"reasoning_content": "".join(thoughts)} if thoughts else {}),
+        **citation_fields(end.citations, len(text)),
+        **made,
+    }
+    finish_reason = _finish_reason(end, turn.tool_choice)
     return json_codec.dumps(
         {
             "id": answer_id,
             "object": "chat.completion",
             "created": created,
             "model": turn.model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {
-                        "role": "assistant",
-                        "content": text,
-                        "refusal": None,
-                        **({"reasoning_content": "".join(thoughts)} if thoughts else {}),
-                        **citation_fields(end.citations, len(text)),
-                    },
-                    "logprobs": None,
-                    "finish_reason": end.reason,
-                }
-            ],
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
             **({} if end.usage is None else {"usage": usage_object(end.usage)}),
             **dify_field(turn.details, started, end, streamed=False),
         }
     )
+
+
+def _message_calls(turn: Turn, calls: dict[int, list[ToolCallDelta]]) -> dict[str, object]:
+    functions = [
+        {"name": deltas[0].name, "arguments": "".join(delta.arguments for delta in deltas)} for deltas in calls.values()
+    ]
+    if turn.tool_choice and turn.tool_choice.as_functions:
+        return {"function_call": functions[0]} if functions else {}
+    ids = [deltas[0].id for deltas in calls.values()]
+    pairs = zip(ids, functions, strict=True)
+    return {"tool_calls": [{"id": one, "type": "function", "function": function} for one, function in pairs]}
+
+
+def _finish_reason(end: Finished, tools: ToolChoice | None) -> str:
+    if end.reason is FinishReason.TOOL_CALLS and tools and tools.as_functions:
+        return "function_call"
+    return end.reason

@@ -11,6 +11,8 @@ from gateway.exchange.turn import JSONValue, Message, Role, Turn
 from gateway.openai_api import parameters
 from gateway.openai_api.content_parts import PART_SEPARATOR, read_content
 from gateway.openai_api.parameters import pick, read_array, read_object, read_text, require
+from gateway.openai_api.response_format import read_response_format
+from gateway.openai_api.tools import read_calls, read_tool_choice
 
 Fields = dict[str, object]
 
@@ -21,8 +23,6 @@ def parse_request(body: object) -> Turn:
     parameters.check_types(fields, parameters.CHAT_PARAMETERS)
     for limit in LIMITS:
         limit.check(fields)
-    for name in ("tools", "functions"):
-        _check_tools(fields.get(name) or [], name)
     return Turn(
         model=_read_model(fields),
         messages=_read_messages(fields),
@@ -33,10 +33,12 @@ def parse_request(body: object) -> Turn:
         stop=parameters.read_stop(fields.get("stop")),
         max_tokens=parameters.read_max_tokens(fields),
         ignored=parameters.without_a_place(fields),
+        tool_choice=read_tool_choice(fields),
+        response_format=read_response_format(fields.get("response_format")),
     )
 
 
-# --- what a text answer cannot fulfil ---------------------------------------------------------------------------------
+# --- what no answer can fulfil ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +55,15 @@ class Limit:
             raise InvalidRequest(self.message, param=self.param, code="unsupported_parameter")
 
 
-def _lets_text_answer(choice: object) -> bool:
-    if isinstance(choice, dict):  # a named tool, or a list of allowed ones of which none need be called
-        allowed = choice.get("allowed_tools")
-        return isinstance(allowed, dict) and allowed.get("mode") == "auto"
-    return choice in ("auto", "none")
-
-
-def _lets_text_format(value: object) -> bool:
-    return isinstance(value, dict) and value.get("type") == "text"
-
-
 def _lets_text_modality(value: object) -> bool:
     return isinstance(value, list) and all(item == "text" for item in value)
 
 
-_CALLS = "'{}' may be 'auto' or 'none' only: this model answers with text and cannot be made to call a tool."
 LIMITS = (
     Limit("n", lambda value: value == 1, "'n' must be 1: this model gives one choice per request."),
-    Limit("tool_choice", _lets_text_answer, _CALLS.format("tool_choice")),
-    Limit("function_call", _lets_text_answer, _CALLS.format("function_call")),
-    Limit(
-        "response_format",
-        _lets_text_format,
-        "'response_format' may be of type 'text' only: this model cannot be held to a JSON format.",
-    ),
     Limit("modalities", _lets_text_modality, "'modalities' may hold 'text' only: this model answers with text."),
     Limit("audio", lambda value: False, "'audio' is not supported: this model answers with text."),
 )
-
-
-def _check_tools(tools: object, name: str) -> None:
-    """The shape alone: an app answers with text whatever tools it could call, which "auto" allows."""
-    for index, tool in enumerate(read_array(tools, name)):
-        read_object(tool, f"{name}[{index}]")
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
@@ -122,7 +99,7 @@ def _read_messages(fields: Fields) -> tuple[Message, ...]:
     if not items:
         raise InvalidRequest("Invalid 'messages': expected a non-empty array.", param="messages", code="empty_array")
     messages = tuple(_read_message(item, f"messages[{index}]") for index, item in enumerate(items))
-    if not any(message.text or message.attachments for message in messages):
+    if not any(message.text or message.tool_calls or message.attachments for message in messages):
         raise InvalidRequest("Invalid 'messages': none of the messages has any text or file.", param="messages")
     return messages
 
@@ -133,52 +110,15 @@ def _read_message(item: object, path: str) -> Message:
     if rule.needs_content:
         require(fields.get("content"), f"{path}.content")
     content = read_content(fields.get("content"), f"{path}.content")
-    texts = [content.text]
-    call_ids: tuple[str, ...] = ()
+    text, attachments = content.text, content.attachments
     if rule.role is Role.ASSISTANT:
-        texts += _read_assistant_extras(fields, path)
-        call_ids = _read_call_ids(fields.get("tool_calls"))
-    text = PART_SEPARATOR.join(text for text in texts if text)
-    return Message(rule.role, text, call_ids, content.attachments)
-
-
-def _read_call_ids(calls: object) -> tuple[str, ...]:
-    """The ids that are there: a call without one, or with one of an odd type, is told in words all the same."""
-    ids = (call.get("id") for call in calls if isinstance(call, dict)) if isinstance(calls, list) else ()
-    return tuple(call_id for call_id in ids if isinstance(call_id, str))
-
-
-def _read_assistant_extras(fields: Fields, path: str) -> list[str]:
-    """What an assistant said without content: a refusal and calls, told in words so that the history stays whole."""
-    texts: list[str] = []
-    if fields.get("refusal") is not None:
-        texts.append(read_text(fields["refusal"], f"{path}.refusal"))
-    if fields.get("tool_calls") is not None:
-        calls = read_array(fields["tool_calls"], f"{path}.tool_calls")
-        texts += [_tell_tool_call(call, f"{path}.tool_calls[{index}]") for index, call in enumerate(calls)]
-    if fields.get("function_call") is not None:
-        texts.append(_tell_call(fields["function_call"], f"{path}.function_call", "arguments"))
-    return texts
-
-
-TOOL_CALL_TYPES = {"function": "arguments", "custom": "input"}  # a call's type names its object; the field inside it
-
-
-def _tell_tool_call(call: object, path: str) -> str:
-    fields = read_object(call, path)
-    kind = "function"  # where a call has no type: some compatible servers leave it out, and clients echo them
-    if fields.get("type") is not None:
-        kind = read_text(fields["type"], f"{path}.type")
-    arguments_field = pick(TOOL_CALL_TYPES, kind, f"{path}.type")
-    return _tell_call(require(fields.get(kind), f"{path}.{kind}"), f"{path}.{kind}", arguments_field)
-
-
-def _tell_call(call: object, path: str, arguments_field: str) -> str:
-    fields = read_object(call, path)
-    name = read_text(require(fields.get("name"), f"{path}.name"), f"{path}.name")
-    arguments = fields.get(arguments_field)
-    text = "" if arguments is None else read_text(arguments, f"{path}.{arguments_field}")
-    return f"[called {name}({text})]"
+        refusal = "" if fields.get("refusal") is None else read_text(fields["refusal"], f"{path}.refusal")
+        text = PART_SEPARATOR.join(part for part in (text, refusal) if part)
+        return Message(rule.role, text, attachments, read_calls(fields, path))
+    if rule.role is Role.TOOL and fields.get("tool_call_id") is not None:
+        call_id = read_text(fields["tool_call_id"], f"{path}.tool_call_id")
+        return Message(rule.role, text, attachments, tool_call_id=call_id)
+    return Message(rule.role, text, attachments)
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ the numbers.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -161,7 +162,7 @@ def read_text(value: object, path: str) -> str:
 
 
 def read_inputs(value: object, path: str, depth: int = 1) -> dict[str, JSONValue]:
-    """Dify's input variables: an object whose strings and numbers can all be sent on."""
+    """An object whose strings and numbers can all be sent on: Dify's input variables, or a JSON schema."""
     fields = read_object(value, path)
     return {read_text(name, path): _read_value(field, _step(path, name), depth) for name, field in fields.items()}
 
@@ -190,7 +191,7 @@ def quote(text: str) -> str:
 def _read_value(value: object, path: str, depth: int) -> JSONValue:
     if depth > MAX_INPUT_DEPTH:
         message = f"Invalid value: '{path[:64]}…' is nested too deeply, over {MAX_INPUT_DEPTH} levels."
-        raise InvalidRequest(message, param="inputs")
+        raise InvalidRequest(message, param=re.split(r"[.\[]", path)[0])
     if isinstance(value, str):
         return read_text(value, path)
     if isinstance(value, dict):

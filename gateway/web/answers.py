@@ -12,7 +12,16 @@ from tornado.iostream import StreamClosedError
 from gateway.dify_api.app import App
 from gateway.dify_run import ClientLeft
 from gateway.errors import GatewayError
-from gateway.exchange.answer import AnswerEvent, AnswerStamp, Failed, Finished, ReasoningDelta, TextDelta, coalesced
+from gateway.exchange.answer import (
+    AnswerEvent,
+    AnswerStamp,
+    Failed,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    coalesced,
+)
 from gateway.exchange.end_user import end_user
 from gateway.exchange.turn import Turn
 from gateway.idempotency.desk import AnswerDesk
@@ -30,7 +39,7 @@ from gateway.web.paced_answer import PacedAnswer
 from gateway.web.wishes import details, holds_back, memory_mode, reasoning, smoothing, with_limit
 
 # What a stream waits for before it commits to a 200.
-_COMMITS = (TextDelta, ReasoningDelta, Finished, Failed)
+_COMMITS = (TextDelta, ReasoningDelta, ToolCallDelta, Finished, Failed)
 
 
 class AnswerHandler(BodyHandler):
@@ -157,7 +166,8 @@ class AnswerHandler(BodyHandler):
                         break
         except TimeoutError:
             return events
-        if events and isinstance(events[-1], Failed) and not any(isinstance(event, TextDelta) for event in events):
+        shown = any(isinstance(event, TextDelta | ToolCallDelta) for event in events)
+        if not shown and events and isinstance(events[-1], Failed):
             raise events[-1].error
         return events
 

@@ -20,6 +20,7 @@ from tests.simulator.runs import Run
 from tests.simulator.script import Script, UnknownDirective, parse_script
 from tests.simulator.steps import Turn
 from tests.simulator.store import Conversation, StoredMessage, now
+from tests.simulator.tools import asks_again
 
 if TYPE_CHECKING:
     from tests.simulator.server import Simulator
@@ -65,7 +66,7 @@ def generate(simulator: Simulator, caller: Caller, body: GenerationBody, path: s
     inputs = read_inputs_files(uploader, _inputs(simulator, app, body, conversation))
     files = read_references(uploader, body.files)
     query = body.query or _text_of(inputs)
-    script = _script(query, inputs)
+    script = _script(query, inputs, conversation)
     if (early := _instead_of_a_run(simulator, app, script)) is not None:
         return early
     _check_limit(simulator, app)
@@ -105,9 +106,12 @@ def _text_of(inputs: dict[str, Any]) -> str:
     return "\n".join(value for value in inputs.values() if isinstance(value, str))
 
 
-def _script(query: str, inputs: dict[str, Any]) -> Script:
+def _script(query: str, inputs: dict[str, Any], conversation: Conversation | None) -> Script:
+    text = "\n".join((_text_of(inputs), query))
+    if asks_again(query) and conversation is not None and conversation.messages:
+        text = f"{conversation.messages[-1].query}\n{text}"  # the question that is to be answered better
     try:
-        return parse_script("\n".join((_text_of(inputs), query)))
+        return parse_script(text)
     except UnknownDirective as problem:
         raise error(400, "invalid_param", str(problem)) from None
 

@@ -50,7 +50,11 @@ DIRECTIVES: tuple[Directive, ...] = (
     Directive("n", "N", "answer with the words w1 ... wN", _count),
     Directive("delay", "S", "seconds between two tokens", float),
     Directive("first", "S", "seconds before the first token", float),
-    Directive("text", '"..."', "answer with this text (JSON escapes work)", str),
+    Directive(
+        "text", '"..."', "answer with this text (JSON escapes work; <CALL> and </CALL> become a call's tags)", str
+    ),
+    Directive("call", '"NAME {...}"', "call the client's tool as the question explains; one call a line", str),
+    Directive("again", '"..."', "answer with this text when asked to correct an answer", str),
     Directive("echo", "", "answer with the query itself, without directives", _flag),
     Directive("prompt", "", "answer with the messages the model was sent, as JSON", _flag),
     Directive("empty", "", "answer with nothing", _flag),
@@ -104,6 +108,8 @@ class Script:
     delay: float | None = None
     first: float = 0.0
     text: str | None = None
+    call: str | None = None
+    again: str | None = None
     echo: bool = False
     prompt: bool = False
     empty: bool = False
@@ -153,6 +159,12 @@ def parse_script(text: str) -> Script:
     """The last block counts: a client that sends its whole history repeats the blocks of earlier turns."""
     blocks = _BLOCK.findall(text)
     return Script(**_read_block(blocks[-1])) if blocks else Script()
+
+
+def text_behind_directives(text: str) -> str:
+    """What follows the block that counts; everything, if there is none."""
+    *_, end = [0, *(block.end() for block in _BLOCK.finditer(text))]
+    return text[end:]
 
 
 def without_directives(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tests.simulator.script import Script, without_directives
 from tests.simulator.steps import Break, Silence, Step, Turn, Wait
+from tests.simulator.tools import say_as_told
 
 DEMO_DELAY = 0.03
 
@@ -59,6 +60,8 @@ def speak(turn: Turn) -> Iterator[Token | Failure | Step]:
 def answer_tokens(turn: Turn) -> tuple[str, ...]:
     """The answer proper, cut as a model would cut it."""
     script = turn.script
+    if (told := say_as_told(turn.query, script)) is not None:
+        return words(told)
     if script.empty:
         return ()
     if script.big is not None:

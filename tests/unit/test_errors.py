@@ -24,6 +24,7 @@ NO_RETRY = {
     errors.UpstreamProtocolError,
     errors.UpstreamTruncated,
     errors.RunFailed,
+    errors.UnusableAnswer,
     errors.AppUnavailable,
     errors.UpstreamTimeout,
 }

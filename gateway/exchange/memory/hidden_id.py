@@ -113,7 +113,7 @@ def _carried(messages: tuple[Message, ...], answered: int | None) -> Iterator[tu
         return
     for data in reversed(zero_width.reveal(messages[answered].text)):
         yield data, answered + 1
-    for call_id in messages[answered].call_ids:
+    for call_id in reversed(messages[answered].call_ids):  # the last one may come from a second answer
         if (carried := read_call_id(call_id)) is not None:
             yield carried, answered
 

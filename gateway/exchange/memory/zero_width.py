@@ -88,7 +88,10 @@ def strip(text: str) -> str:
 
 def visible(messages: Iterable[Message]) -> tuple[Message, ...]:
     """The messages without anything hidden: what Dify may see."""
-    return tuple(replace(message, text=strip(message.text)) for message in messages)
+    return tuple(
+        replace(message, text=strip(message.text), words=None if message.words is None else strip(message.words))
+        for message in messages
+    )
 
 
 def gap(tail: str) -> str:

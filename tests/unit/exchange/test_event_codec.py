@@ -17,8 +17,10 @@ from gateway.exchange.answer import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    Rejected,
     Started,
     TextDelta,
+    ToolCallDelta,
     Usage,
 )
 from gateway.exchange.citation import Citation
@@ -30,6 +32,8 @@ EVENTS: list[AnswerEvent] = [
     Started("task", "conversation", "message", "run"),
     TextDelta('w1 \U0001f600 \u2028 \0 \ud800 "\\'),
     ReasoningDelta("hm"),
+    ToolCallDelta(0, '{"a":', "call_1", "weather"),
+    ToolCallDelta(0, "1}"),
     Finished(),
     *(Finished(reason, Usage(1, 2, 3), "settled") for reason in FinishReason),
     Finished(text=""),
@@ -43,7 +47,7 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 
 def test_every_kind_of_event_is_here() -> None:
-    assert {type(event) for event in EVENTS} | {Failed} == set(get_args(AnswerEvent))
+    assert {type(event) for event in EVENTS} | {Failed, Rejected} == set(get_args(AnswerEvent))
 
 
 def test_events_arrive_as_they_were() -> None:

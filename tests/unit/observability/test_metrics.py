@@ -19,7 +19,7 @@ METRICS = {
     name: collector for name, collector in vars(Metrics()).items() if isinstance(collector, Counter | Gauge | Histogram)
 }
 SAMPLE_LABELS = {"endpoint": "chat", "model": "Demo", "code": "200", "kind": "prompt", "outcome": "ok", "result": "ok"}
-LABELS = {*SAMPLE_LABELS, "version", "tornado", "libcurl", "mode", "upstream", "stage", "reason", "currency"}
+LABELS = {*SAMPLE_LABELS, "version", "tornado", "libcurl", "mode", "upstream", "stage", "reason", "currency", "problem"}
 
 # What a name may end with when it counts nothing: a base unit, or a state that has none.
 UNITS = (

@@ -20,11 +20,12 @@ from gateway.exchange.answer import (
     ReasoningDelta,
     Started,
     TextDelta,
+    ToolCallDelta,
     Usage,
 )
 from gateway.exchange.citation import Citation
 from gateway.exchange.details import Details
-from gateway.exchange.turn import Message, Role, Turn
+from gateway.exchange.turn import Message, Role, ToolChoice, ToolSpec, Turn
 from gateway.openai_api.chat_answer import ChatStreamRenderer, render_document
 from tests.schemas import validate
 
@@ -66,7 +67,7 @@ def frames(stream: bytes) -> list[Any]:
     return data
 
 
-def chunk(delta: dict[str, str], finish_reason: str | None = None, **extra: Any) -> dict[str, Any]:
+def chunk(delta: dict[str, Any], finish_reason: str | None = None, **extra: Any) -> dict[str, Any]:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
     return {**envelope(), "choices": [choice], **extra}
 
@@ -131,6 +132,73 @@ def test_usage_that_dify_did_not_tell_is_not_invented() -> None:
 def test_the_finish_reason_is_dify_s(reason: FinishReason) -> None:
     assert frames(renderer().render([Finished(reason)]))[1] == chunk({"content": ""}, reason.value)
     assert document(Finished(reason))["choices"][0]["finish_reason"] == reason.value
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+TOOLS = ToolChoice((ToolSpec("weather"),))
+CALLS: list[AnswerEvent] = [
+    TextDelta("Let me look."),
+    ToolCallDelta(0, '{"city":', "call_1", "weather"),
+    ToolCallDelta(0, '"Oslo"}'),
+    ToolCallDelta(1, "{}", "call_2", "weather"),
+    Finished(FinishReason.TOOL_CALLS),
+]
+
+
+def calling(*, as_functions: bool = False) -> Turn:
+    return replace(turn(), tool_choice=replace(TOOLS, as_functions=as_functions))
+
+
+def test_a_call_opens_with_its_id_and_name_and_goes_on_with_arguments() -> None:
+    def call(index: int, function: dict[str, str], **opened: str) -> dict[str, Any]:
+        return chunk({"tool_calls": [{"index": index, **opened, "function": function}]})
+
+    assert frames(ChatStreamRenderer(calling(), ANSWER_ID, CREATED).render(CALLS)) == [
+        chunk({"role": "assistant", "content": None}),
+        chunk({"content": "Let me look."}),
+        call(0, {"name": "weather", "arguments": '{"city":'}, id="call_1", type="function"),
+        call(0, {"arguments": '"Oslo"}'}),
+        call(1, {"name": "weather", "arguments": "{}"}, id="call_2", type="function"),
+        chunk({}, "tool_calls"),
+        "[DONE]",
+    ]
+
+
+@pytest.mark.parametrize("said", ["Let me look.", ""])
+def test_a_document_has_the_calls_whole(said: str) -> None:
+    events = CALLS if said else CALLS[1:]
+    body = json.loads(render_document(calling(), ANSWER_ID, CREATED, events))
+    validate("CreateChatCompletionResponse", body)
+    [choice] = body["choices"]
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("tool_calls", said or None)
+    assert choice["message"]["tool_calls"] == [
+        {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}},
+        {"id": "call_2", "type": "function", "function": {"name": "weather", "arguments": "{}"}},
+    ]
+
+
+def test_calls_of_an_answer_that_was_replaced_are_not_to_be_run() -> None:
+    end = Finished(FinishReason.CONTENT_FILTER, text="I cannot.")
+    message = json.loads(render_document(calling(), ANSWER_ID, CREATED, [*CALLS[:-1], end]))["choices"][0]["message"]
+    assert (message["content"], "tool_calls" in message) == ("I cannot.", False)
+
+
+def test_a_client_that_speaks_of_functions_gets_one() -> None:
+    events = [CALLS[1], CALLS[2], CALLS[4]]
+    stream = frames(ChatStreamRenderer(calling(as_functions=True), ANSWER_ID, CREATED).render(events))
+    assert stream[1:] == [
+        chunk({"function_call": {"name": "weather", "arguments": '{"city":'}}),
+        chunk({"function_call": {"arguments": '"Oslo"}'}}),
+        chunk({}, "function_call"),
+        "[DONE]",
+    ]
+    [choice] = json.loads(render_document(calling(as_functions=True), ANSWER_ID, CREATED, events))["choices"]
+    assert choice["message"]["function_call"] == {"name": "weather", "arguments": '{"city":"Oslo"}'}
+    assert choice["finish_reason"] == "function_call"
+
+
+# --- openings ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_only_started_shows_nothing_yet() -> None:

@@ -22,7 +22,7 @@ from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
 from gateway.exchange.memory.zero_width import SHIELD, SYMBOLS, gap, hide, reveal, strip, visible
-from gateway.exchange.turn import Message, Prompt, Role, Turn
+from gateway.exchange.turn import Message, Prompt, Role, ToolCall, Turn
 
 SYSTEM, USER, ASSISTANT, TOOL = Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.TOOL
 CONVERSATION = "5f2c1b1e-8d0a-4c52-9f9e-0a7f6d3b2e1d"
@@ -203,13 +203,20 @@ def test_a_long_answer_costs_no_memory() -> None:
 # Answers made of tool calls ------------------------------------------------------------------------------------------
 
 
+def calls_with(*ids: str) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall("vet", "{}", call_id) for call_id in ids)
+
+
 def a_chat_with_calls(said: str = "Let me look.", calls: int = 2) -> list[Message]:
     history = [*a_chat(), Message(USER, "Is he well?")]
     thread = recall(history)
     thread.feed(said)
     ids = [thread.call_id("conversation 1", "m", number) for number in range(calls)]
-    told = f"{said}\n[called vet({{}})]"
-    return [*history, Message(ASSISTANT, told, tuple(one for one in ids if one)), Message(TOOL, "He is.")]
+    return [
+        *history,
+        Message(ASSISTANT, said, tool_calls=calls_with(*(one for one in ids if one))),
+        Message(TOOL, "He is."),
+    ]
 
 
 def test_the_id_of_a_call_says_where_the_chat_goes_on() -> None:
@@ -225,7 +232,7 @@ def test_the_id_of_a_call_says_where_the_chat_goes_on() -> None:
 @pytest.mark.parametrize("kept", [slice(0, 1), slice(1, 2)])
 def test_one_of_several_calls_is_enough(kept: slice) -> None:
     *before, answer, result = a_chat_with_calls()
-    answer = Message(ASSISTANT, answer.text, ("call_x", *answer.call_ids[kept]))
+    answer = Message(ASSISTANT, answer.text, tool_calls=calls_with("call_x", *answer.call_ids[kept]))
     assert recall([*before, answer, result]).prompt.conversation_id == "conversation 1"
 
 
@@ -235,7 +242,7 @@ def test_the_id_of_a_call_covers_what_was_said_before() -> None:
     assert recall(edited).outcome is Outcome.BRANCHED
     assert_folded(recall(edited), edited)
     assert recall(history, Scope("app-key", "bob")).outcome is Outcome.FOLDED
-    shortened = [*history[:-2], Message(ASSISTANT, history[-2].text, ("call_abc",)), history[-1]]
+    shortened = [*history[:-2], Message(ASSISTANT, history[-2].text, tool_calls=calls_with("call_abc")), history[-1]]
     assert recall(shortened).outcome is Outcome.FOLDED
 
 

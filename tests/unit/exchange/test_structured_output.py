@@ -1,0 +1,141 @@
+"""Bare JSON out of whatever a model writes around it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, TextDelta, Usage
+from gateway.exchange.structured_output import StructuredOutput, instruct_format
+from gateway.exchange.turn import ResponseFormat
+
+SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+OBJECT = ResponseFormat()
+FITTING = ResponseFormat(SCHEMA)
+ARRAY = ResponseFormat({"type": "array", "items": {"type": "integer"}})
+
+
+def answer(stage: StructuredOutput, text: str, size: int = 5, end: Finished | None = None) -> list[AnswerEvent]:
+    pieces = [TextDelta(text[start : start + size]) for start in range(0, len(text), size)]
+    return [event for piece in pieces for event in stage.feed([piece])] + stage.feed([end or Finished()])
+
+
+def said(events: list[AnswerEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+# What a model writes, and what a client gets of it.
+OUTPUTS = {
+    "bare": ('{"a": 1}', '{"a": 1}'),
+    "in a fence": ('```json\n{\n "a": 1\n}\n```', '{\n "a": 1\n}'),
+    "prose around": ('Sure, here it is:\n\n{"a": 1}\n\nAnything else?', '{"a": 1}'),
+    "braces in the prose": ('The set {x} of f{n}: {"a": 1} {b}', '{"a": 1}'),
+    "braces in strings": ('{"a": 1, "b": "}{\\"]"}', '{"a": 1, "b": "}{\\"]"}'),
+    "nested": ('{"a": 1, "b": {"c": [{"d": {}}]}}.', '{"a": 1, "b": {"c": [{"d": {}}]}}'),
+    "scripts": ('好的 {"a": 1, "b": "漢字 👩‍👩‍👧"} 完', '{"a": 1, "b": "漢字 👩‍👩‍👧"}'),
+    "a line break in a string": ('{"a": 1, "b": "x\ny"}', '{"a": 1, "b": "x\\ny"}'),
+    "the end missing": ('{"a": 1, "b": ["x', '{"a": 1, "b": ["x"]}'),
+}
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(("written", "wanted"), OUTPUTS.values(), ids=OUTPUTS)
+def test_the_client_gets_bare_json(written: str, wanted: str, size: int, live: bool) -> None:
+    events = answer(StructuredOutput(FITTING, live), written, size)
+    got = said(events)
+    assert got == wanted if live else json.loads(got) == json.loads(wanted)
+    assert events[-1] == Finished()
+
+
+def test_json_streams_as_soon_as_it_begins_and_prose_does_not() -> None:
+    stage = StructuredOutput(OBJECT, live=True)
+    assert stage.feed([TextDelta("Here: ")]) == []
+    assert stage.feed([TextDelta("{")]) == []
+    assert stage.feed([TextDelta(' "a')]) == [TextDelta('{ "a')]
+    assert stage.feed([TextDelta('": 1')]) == [TextDelta('": 1')]
+    assert stage.feed([TextDelta("} Done.")]) == [TextDelta("}")]
+    assert stage.feed([TextDelta(' {"b": 2}')]) == []
+    assert stage.feed([Finished()]) == [Finished()]
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ('As in {"b": 0}: {"a": 1}', {"a": 1}),  # the first one that fits
+        ("{'a': 1}", {"a": 1}),
+        ('{a: 1, "b": True,}', {"a": 1, "b": True}),
+        ('{"a": 1, "b": "says "hi" there"}', {"a": 1, "b": 'says "hi" there'}),
+    ],
+)
+def test_of_a_whole_answer_the_best_is_taken(written: str, wanted: object) -> None:
+    assert json.loads(said(answer(StructuredOutput(FITTING, live=False), written))) == wanted
+
+
+def test_an_array_is_found_where_the_schema_wants_one() -> None:
+    for live in (False, True):
+        assert said(answer(StructuredOutput(ARRAY, live), "See [A]: [1, 2] {3}")) == "[1, 2]"
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("written", ["", "No.", "I will not do {that}.", "[1, 2]"])
+def test_an_answer_without_json_is_asked_for_again(written: str, live: bool) -> None:
+    stage = StructuredOutput(FITTING, live)
+    [rejected] = answer(stage, written, end=Finished(usage=Usage(1, 2, 3)))
+    assert isinstance(rejected, Rejected)
+    assert (rejected.error.code, rejected.error.status, rejected.usage) == ("invalid_json", 502, Usage(1, 2, 3))
+    assert said(answer(stage, 'Sorry: {"a": 2}')) == '{"a": 2}'
+
+
+def test_the_second_question_says_what_was_wrong() -> None:
+    [rejected] = answer(StructuredOutput(FITTING, live=False), '{"a": "x"}')
+    assert isinstance(rejected, Rejected)
+    for text in (rejected.question, rejected.error.message):
+        assert "a: 'x' is not of type 'integer'" in text
+
+
+@pytest.mark.parametrize("written", ['{"a": "x"}', '{"b": 1}', '{"a": 1,, "b": 2}', '{"a": }'])
+def test_what_was_shown_and_does_not_fit_ends_in_an_error(written: str) -> None:
+    *_, end = answer(StructuredOutput(FITTING, live=True), written)
+    assert isinstance(end, Failed)
+    assert end.error.code == "invalid_json"
+
+
+# --- other ends -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_answer_that_is_cut_off_is_shown_as_far_as_it_goes(live: bool) -> None:
+    end = Finished(FinishReason.LENGTH)
+    assert answer(StructuredOutput(FITTING, live), 'So: {"b": [1', 100, end) == [TextDelta('{"b": [1'), end]
+
+
+@pytest.mark.parametrize("reason", [FinishReason.TOOL_CALLS, FinishReason.CONTENT_FILTER])
+def test_an_answer_of_calls_or_of_the_moderation_is_no_json(reason: FinishReason) -> None:
+    end = Finished(reason, text="I cannot.")
+    assert answer(StructuredOutput(FITTING, live=False), "Well", end=end) == [end]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_settled_text_is_bare_too(live: bool) -> None:
+    events = answer(StructuredOutput(FITTING, live), 'See {"a": 1}', end=Finished(text='```\n{"a": 1}\n```'))
+    assert events[-1] == Finished(text='{"a": 1}')
+
+
+@given(st.text("{}[]\"':,\\ ta1-\n", max_size=50), st.booleans(), st.integers(1, 9))
+@settings(max_examples=200, deadline=None)
+def test_garbage_never_raises_and_what_is_given_out_is_json(text: str, live: bool, size: int) -> None:
+    events = answer(StructuredOutput(OBJECT, live), text, size)
+    assert isinstance(events[-1], Finished | Rejected | Failed)
+    if isinstance(events[-1], Finished):
+        assert isinstance(json.loads(said(events)), dict)
+
+
+def test_the_instruction_has_the_schema() -> None:
+    assert "JSON object" in instruct_format(OBJECT)
+    assert "JSON array" in instruct_format(ARRAY)
+    assert json.dumps(SCHEMA, separators=(",", ":")) in instruct_format(FITTING)
