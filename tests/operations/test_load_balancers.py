@@ -21,7 +21,7 @@ from tests.operations.load_balancers import BALANCERS, CONF, balancer
 from tests.operations.workers import Workers
 from tests.simulator.server import Simulator
 
-pytestmark = pytest.mark.parametrize("name", BALANCERS)
+each = pytest.mark.parametrize("name", BALANCERS)
 
 QUESTION = {"model": "Demo Chatbot", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -32,6 +32,7 @@ def _installed(name: str) -> None:
         pytest.skip(f"{name} is not installed (scripts/debian-packages)")
 
 
+@each
 def test_the_shipped_file_is_valid(name: str, tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("it names root's directories")
@@ -61,6 +62,7 @@ async def deployment(
 # --- one request ------------------------------------------------------------------------------------------------------
 
 
+@each
 async def test_what_passes_and_what_is_told_of_the_client(name: str, simulator: Simulator, tmp_path: Path) -> None:
     settings = {"LOG_FORMAT": "json", "UNREADY_SECONDS": "0"}
     async with (
@@ -89,6 +91,7 @@ async def test_what_passes_and_what_is_told_of_the_client(name: str, simulator: 
         assert nobody.json()["error"]["type"] == "api_error"
 
 
+@each
 async def test_a_question_that_has_left_is_never_sent_again(name: str, tmp_path: Path) -> None:
     """A gateway that dies with a request in its hands may have started the run."""
     heads: list[bytes] = []
@@ -138,38 +141,43 @@ async def lumps(base_url: str) -> float:
     return sum(count for count in pieces if count > 1) / sum(pieces)
 
 
+@each
 async def test_streams_arrive_as_dify_sends_them(name: str, simulator: Simulator, tmp_path: Path) -> None:
     async with deployment(name, simulator, tmp_path) as (base_url, _):
-        assert min([await lumps(base_url) for _ in range(2)]) < 0.3
+        assert await lumps(base_url) < 0.3 or await lumps(base_url) < 0.3  # the machine may be busy
 
 
+@pytest.mark.parametrize("name", ["haproxy"])  # nginx obeys the gateway's X-Accel-Buffering, whatever its file says
 async def test_haproxy_would_collect_them_by_default(name: str, simulator: Simulator, tmp_path: Path) -> None:
     """Else the test above is blind."""
-    if name != "haproxy":
-        pytest.skip("nginx obeys the gateway's X-Accel-Buffering, whatever its file says")
     change = {"    option http-no-delay\n": ""}
     async with deployment(name, simulator, tmp_path, change) as (base_url, _):
-        assert max([await lumps(base_url) for _ in range(2)]) > 0.5
+        assert await lumps(base_url) > 0.5 or await lumps(base_url) > 0.5
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_stops_its_run(
-    stream: bool, name: str, simulator: Simulator, tmp_path: Path
-) -> None:
-    async with deployment(name, simulator, tmp_path) as (base_url, _):
-        question = {"role": "user", "content": "[[n=1000 delay=0.05]]"}
-        body = json.dumps({"model": "Demo Chatbot", "stream": stream, "messages": [question]}).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(base_url.rsplit(":", 1)[1]))
-        writer.write(head.encode() + body)
-        async with asyncio.timeout(10):
-            if stream:
-                await reader.readuntil(b"w3")
-            while not simulator.runs:
-                await asyncio.sleep(0.02)
-            writer.close()
-            while not any(request.path.endswith("/stop") for request in simulator.requests):
-                await asyncio.sleep(0.02)
+@each
+async def test_a_client_that_leaves_stops_its_run(name: str, simulator: Simulator, tmp_path: Path) -> None:
+    async with deployment(name, simulator, tmp_path) as (base_url, _), asyncio.timeout(20):
+        await leave(base_url, simulator, stream=True)
+        await leave(base_url, simulator, stream=False)
+
+
+async def leave(base_url: str, simulator: Simulator, *, stream: bool) -> None:
+    """Close the connection while Dify answers, and wait until Dify is told."""
+    simulator.runs.clear()
+    simulator.requests.clear()
+    question = {"role": "user", "content": "[[n=1000 delay=0.05]]"}
+    body = json.dumps({"model": "Demo Chatbot", "stream": stream, "messages": [question]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(base_url.rsplit(":", 1)[1]))
+    writer.write(head.encode() + body)
+    if stream:
+        await reader.readuntil(b"w3")
+    while not simulator.runs:
+        await asyncio.sleep(0.02)
+    writer.close()
+    while not any(request.path.endswith("/stop") for request in simulator.requests):
+        await asyncio.sleep(0.02)
 
 
 # --- restarts ---------------------------------------------------------------------------------------------------------
@@ -181,6 +189,7 @@ def asked(simulator: Simulator) -> Counter[str]:
     return Counter(str(request.body["query"]).split(" ", 1)[0] for request in requests)
 
 
+@each
 async def test_a_rolling_restart_loses_nothing(name: str, simulator: Simulator, tmp_path: Path) -> None:
     async with (
         deployment(name, simulator, tmp_path) as (base_url, gateways),
@@ -198,6 +207,7 @@ async def test_a_rolling_restart_loses_nothing(name: str, simulator: Simulator, 
     assert asked(simulator) == Counter(workers.answered)
 
 
+@each
 async def test_a_gateway_that_is_killed_does_lose_answers(name: str, simulator: Simulator, tmp_path: Path) -> None:
     """Else the test above is blind."""
     async with (
