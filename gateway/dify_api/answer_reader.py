@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from gateway.dify_api.app import AppMode
 from gateway.dify_api.event_readers import READERS, Event, text_or_none
@@ -64,7 +65,9 @@ class AnswerReader:
             return []
         self.events_seen += len(texts)
         event = self._template.filled("".join(texts))
-        return READERS[event["event"]](self._run, event)
+        answer = READERS[event["event"]](self._run, event)
+        self._template.filled("")  # so that it holds no text while a client does not read
+        return answer
 
     def receive_data(self, data: bytes) -> list[AnswerEvent]:
         """Take the data of one event, decoded in full."""
@@ -79,7 +82,7 @@ class AnswerReader:
         if run.complete or not data:
             return []
         try:
-            event = loads(data)
+            event = _decode(data)
         except ValueError as error:
             return run.fail(UpstreamProtocolError(one_line(f"Dify sent an event that is not JSON: {error}")))
         name = event.get("event") if isinstance(event, dict) else None
@@ -119,3 +122,11 @@ class AnswerReader:
         run.message_id = text_or_none(event.get("message_id"))
         run.workflow_run_id = text_or_none(event.get("workflow_run_id"))
         return [Started(run.task_id, run.conversation_id, run.message_id, run.workflow_run_id)]
+
+
+def _decode(data: bytes) -> Any:
+    """One event. Bytes that are no UTF-8 become U+FFFD, as in a browser. Raises ValueError where it is no JSON."""
+    try:
+        return loads(data)
+    except ValueError:
+        return loads(data.decode("utf-8", "replace"))

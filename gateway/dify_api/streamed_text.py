@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-_FOLD_PIECES = 512
-_FOLD_CHARS = 64 * 1024
+_FOLD_PIECES = 64
+_FOLD_CHARS = 4096
 _HEAD_CHARS = 4096
 
 

@@ -25,6 +25,7 @@ from gateway.upstream.transfer import Transfer
 _SUPPRESS_CONNECT_HEADERS = 265
 _UPLOAD_BUFFERSIZE = 280
 _UPLOAD_BUFFER_BYTES = 16 * 1024  # kept until the answer ends; with libcurl's own 64 KiB a stream costs twice as much
+_DOWNLOAD_BUFFER_BYTES = 8 * 1024  # a paused transfer holds as much
 # When all kept connections die at once, libcurl tries five of them before it gives up; and Dify's workers, which have
 # ten places each, count idle ones.
 _KEPT_CONNECTIONS = 4
@@ -51,6 +52,7 @@ class ConnectionPolicy:
         # The whole time is not libcurl's to measure: its cap is no use for streams.
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * self.connect_timeout))
         curl.setopt(_UPLOAD_BUFFERSIZE, _UPLOAD_BUFFER_BYTES)
+        curl.setopt(pycurl.BUFFERSIZE, _DOWNLOAD_BUFFER_BYTES)
         curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # else a tunnel's 200 is taken for Dify's
         curl.setopt(pycurl.PROXY, self.proxy)  # if it is empty, libcurl must not take one from the environment
         if self.ca_file:

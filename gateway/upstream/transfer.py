@@ -13,8 +13,8 @@ import pycurl
 from gateway.errors import GatewayError, UpstreamProtocolError
 from gateway.upstream.doorbell import Doorbell
 
-# What one read brings at most. While the reader waits for its client, as much again waits here and in libcurl.
-HIGH_WATER_BYTES = 16 * 1024
+HIGH_WATER_BYTES = 16 * 1024  # what one read brings at most
+READ_AHEAD_BYTES = 4 * 1024  # what is taken while nobody waits for it; libcurl holds what it had read
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Transfer:
         self._unsent = 0  # bytes of it
         self._chunks: list[bytes] = []
         self._buffered = 0
+        self._wanted = True  # a reader waits, or will soon
         self._paused = False
         self._doorbell = Doorbell()
         self._status = 0
@@ -91,17 +92,20 @@ class Transfer:
 
     async def read(self) -> bytes:
         """Wait for bytes and take all that are there; b"" at the end. Raises the error that cut the body."""
+        self._wanted = True
         while not self._chunks:
-            if self._ended:
+            if self._paused:
+                self._resume()
+            elif self._ended:
                 if self._error is not None:
                     raise self._error
                 return b""
-            await self._wait()
+            else:
+                await self._wait()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
-        if self._paused:
-            self._resume()
+        self._wanted = False
         return body
 
     async def read_all(self, limit: int) -> bytes:
@@ -143,8 +147,8 @@ class Transfer:
         self._paused = False
         self.last_byte_at = self._clock()  # Dify was not silent
         if self._curl is not None:
-            # It may call _receive at once, so the buffer is empty by now, and it asks the drive for another turn. If it
-            # raises, the transfer has failed while it was paused, and its end is on the way.
+            # It may call _receive at once, and asks the drive for another turn. If it raises, the transfer has failed
+            # while it was paused, and its end is on the way.
             with suppress(pycurl.error):
                 self._curl.pause(pycurl.PAUSE_CONT)
 
@@ -191,14 +195,15 @@ class Transfer:
     # --- inside libcurl -----------------------------------------------------------------------------------------------
 
     def _receive(self, chunk: bytes) -> Any:
-        if not self._chunks:
-            self._arrives()
-        elif self._buffered + len(chunk) > HIGH_WATER_BYTES:
+        size = self._buffered + len(chunk)
+        if size > READ_AHEAD_BYTES and (not self._wanted or (self._chunks and size > HIGH_WATER_BYTES)):
             self._paused = True
             self.pauses += 1
             return pycurl.WRITEFUNC_PAUSE  # libcurl keeps this chunk and brings it again
+        if not self._chunks:
+            self._arrives()
         self._chunks.append(chunk)
-        self._buffered += len(chunk)
+        self._buffered = size
         return None
 
     def _receive_header(self, line: bytes) -> None:

@@ -138,16 +138,18 @@ class AnswerHandler(BodyHandler):
             while batch := await (paced or answer).next_batch():
                 if paced is None:
                     received(batch)
-                if frames := renderer.render(coalesced(batch)):
-                    await writer.send(frames)
                 self._note_failure(batch)
+                if taken := writer.send(renderer.render(coalesced(batch))):
+                    del batch  # a client that does not read costs one read, rendered, and not its events as well
+                    await taken
             if paced is not None:
                 self.timeline.paced_until = self.services.clock()
         except GatewayError as error:
             if not writer.started:
                 raise
             self.timeline.error = error
-            await writer.send(renderer.render([Failed(error)]))
+            if taken := writer.send(renderer.render([Failed(error)])):
+                await taken
         finally:
             writer.close()
             if paced is not None:

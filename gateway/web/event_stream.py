@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, StreamClosedError
@@ -64,11 +64,13 @@ class EventStreamWriter:
         self._chunked = handler.request.connection._chunking_output  # type: ignore[union-attr]
         await self._until_taken(written)
 
-    async def send(self, data: bytes) -> None:
-        """Write and wait until the kernel has taken it all; this wait is the back-pressure towards Dify.
+    def send(self, data: bytes) -> Awaitable[None] | None:
+        """Write. None: the kernel has taken it all; else wait until it has, which is the back-pressure towards Dify.
 
-        Raises StreamClosedError when the client has left or has taken nothing for the write time-out.
+        The wait raises StreamClosedError when the client has left or has taken nothing for the write time-out.
         """
+        if not data:
+            return None
         self._wrote = True
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
@@ -80,9 +82,9 @@ class EventStreamWriter:
             except (OSError, AttributeError):  # full, or the client has gone; a closed stream has no socket
                 sent = 0
             if sent == len(data):
-                return
+                return None
             data = data[sent:]
-        await self._until_taken(self._stream.write(data))
+        return self._until_taken(self._stream.write(data))
 
     async def _until_taken(self, written: asyncio.Future[None]) -> None:
         self._wrote, self._written = True, written

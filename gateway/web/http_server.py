@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,10 @@ from tornado.iostream import IOStream
 from tornado.netutil import add_accept_handler
 
 _OWN_FILES = 256  # descriptors for everything that is no client: logs, the loop, small calls to Dify
+
+# What the kernel holds of a client's answer beyond what is on its way. By itself it would take up to 4 MB from a Dify
+# that runs ahead, for each client that does not read; the network's pace does not depend on it.
+_UNSENT_BYTES = 64 * 1024
 
 SERVER_OPTIONS: dict[str, Any] = {
     "idle_connection_timeout": 75.0,  # seconds; for slow headers and for idle kept-alive connections
@@ -54,6 +59,13 @@ class CappedHTTPServer(HTTPServer):
         self.max_connections = max_connections
         self._paused = False
         self._exchanges: dict[object, Exchange] = {}
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Listen; what is accepted has these sockets' options."""
+        sockets = list(sockets)
+        for one in sockets:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        super().add_sockets(sockets)
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         """A connection waits for a request: its first one, or the next one."""

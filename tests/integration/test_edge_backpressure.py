@@ -120,8 +120,9 @@ async def test_a_slow_client_holds_dify_back_and_loses_nothing(source: Source, d
             await asyncio.sleep(0.05)
 
 
-async def test_stuck_clients_cost_little(dify: RawDify, process: Process) -> None:
-    batch = chunk(message("w" * 4000) * 4)
+@pytest.mark.parametrize("letters", [4000, 100])
+async def test_stuck_clients_cost_little(dify: RawDify, process: Process, letters: int) -> None:
+    batch = chunk(message("w" * letters) * (16_000 // letters))
 
     async def firehose(exchange: Exchange) -> None:
         exchange.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
@@ -145,11 +146,10 @@ async def test_stuck_clients_cost_little(dify: RawDify, process: Process) -> Non
     while len(dify.exchanges) < STUCK or len(history) < 5 or history[-1] > 1.01 * history[-5]:
         await asyncio.sleep(0.5)
         history.append(sum(exchange.sent for exchange in dify.exchanges))
-    each = (resident_bytes(pid) - before) / STUCK
-    print(
-        f"{each / 1024:.0f} KiB each after {time.monotonic() - began:.0f} s; {history[-1] / STUCK / MIB:.1f} MiB taken"
-    )
-    # A stream that flows costs 56 KB; the rest is what one read brought, as bytes, events and frames.
-    assert each < 260_000
+    each, taken = (resident_bytes(pid) - before) / STUCK, history[-1] / STUCK
+    print(f"{each / 1024:.0f} KiB each after {time.monotonic() - began:.0f} s; {taken / 1024:.0f} KiB taken from Dify")
+    # A stream that flows costs 57 KB; the rest is one read, rendered, and what libcurl had read when it was paused.
+    assert each < 120_000
+    assert taken < MIB  # in the kernel it waits in both sockets of the gateway and in the ends of the two peers
     for client in clients:
         client.close()

@@ -118,13 +118,25 @@ def test_what_is_no_event_is_skipped_and_counted(data: bytes) -> None:
     assert not reader.complete
 
 
-@pytest.mark.parametrize("data", [b"{", b"<html>", b"[DONE]", b'{"event":"message"} x', b'"\xff"', b"[" * 5000, b"\0"])
+@pytest.mark.parametrize("data", [b"{", b"<html>", b"[DONE]", b'{"event":"message"} x', b'{"\xff', b"[" * 5000, b"\0"])
 def test_broken_json_fails(data: bytes) -> None:
     reader = AnswerReader(AppMode.CHAT)
     (failed,) = reader.receive_data(data)
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, UpstreamProtocolError)
     assert reader.complete
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [(b"\xff", "\ufffd"), (b"a\xe2\x82z", "a\ufffdz"), (b"\xc0\x80", "\ufffd\ufffd"), (b"\xed\xa0\x80", "\ufffd")],
+)
+def test_bytes_that_are_no_utf8_are_replaced(raw: bytes, text: str) -> None:
+    event = b'{"event": "message", "task_id": "t", "answer": "%b"}'
+    reader = AnswerReader(AppMode.CHAT)
+    answer = reader.receive([event % b"one ", event % (raw + b" two"), event % b" three"])
+    assert "".join(one.text for one in answer if isinstance(one, TextDelta)) == f"one {text} two three"
+    assert not reader.complete
 
 
 def test_nothing_follows_the_end() -> None:
