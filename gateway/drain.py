@@ -57,7 +57,8 @@ async def _all_closed(
     began = services.clock()
 
     def has_waited(exchange: Exchange) -> bool:
-        return services.clock() - began >= (_IDLE_SECONDS if exchange.is_idle else _FRESH_SECONDS)
+        waits = _IDLE_SECONDS if exchange.is_idle else _FRESH_SECONDS
+        return services.clock() - max(began, exchange.since) >= waits
 
     while server.open_connections or services.answers_in_flight:
         if services.clock() - began >= seconds or (stop_now is not None and stop_now.is_set()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 from collections.abc import Callable, Iterable
@@ -36,6 +37,7 @@ class Exchange:
 
     connection: HTTP1Connection
     is_first: bool
+    since: float  # by the loop's clock: when it began to wait for a request
 
     @property
     def is_busy(self) -> bool:
@@ -69,7 +71,8 @@ class CappedHTTPServer(HTTPServer):
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         """A connection waits for a request: its first one, or the next one."""
-        self._exchanges[server_conn] = Exchange(request_conn, is_first=server_conn not in self._exchanges)
+        now = asyncio.get_running_loop().time()
+        self._exchanges[server_conn] = Exchange(request_conn, server_conn not in self._exchanges, now)
         return super().start_request(server_conn, request_conn)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
@@ -88,10 +91,14 @@ class CappedHTTPServer(HTTPServer):
                 self._handlers[number] = add_accept_handler(listener, self._handle_connection)
 
     def close_after_requests(self) -> None:
-        """Every connection ends with the answer that it waits for; one without a request may still send one."""
+        """Every connection ends with the next answer that can tell it so.
+
+        One whose answer has begun was told that it stays open: its client may send once more, and loses that otherwise.
+        """
         self.conn_params.no_keep_alive = True  # a `Connection: close` header alone would not close them
         for exchange in self._exchanges.values():
-            exchange.connection._disconnect_on_finish = True
+            if exchange.connection._response_start_line is None:
+                exchange.connection._disconnect_on_finish = True
 
     def close_silent(self, are_closed: Callable[[Exchange], bool]) -> None:
         """Close those of the connections without a request that `are_closed` chooses."""

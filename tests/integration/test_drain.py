@@ -127,16 +127,33 @@ async def test_a_body_that_is_still_coming_is_waited_for(gateway: Gateway) -> No
         await end
 
 
-async def test_a_stream_finishes_and_its_connection_closes(gateway: Gateway) -> None:
-    body = {"model": "Demo Chatbot", "stream": True, "messages": [{"role": "user", "content": "[[n=30 delay=0.03]]"}]}
+async def test_a_stream_finishes_and_its_client_may_ask_once_more(gateway: Gateway) -> None:
+    """The stream's head has promised a connection that stays open, so the next request may already be on its way."""
+    body = {"model": "Demo Chatbot", "stream": True, "messages": [{"role": "user", "content": "[[n=20 delay=0.03]]"}]}
     async with gateway.http.stream("POST", "/v1/chat/completions", json=body) as response:
         lines = response.aiter_lines()
         await anext(lines)
         end = draining(gateway)
         rest = [line async for line in lines if line]
     assert rest[-1] == "data: [DONE]"
+    await asyncio.sleep(0.1)
+    assert (await gateway.http.get("/healthz")).headers[
+        "connection"
+    ] == "close"  # on the same connection: no other opens
     await end
     assert gateway.server.open_connections == 0
+
+
+async def test_a_stream_finishes_and_its_connection_is_not_kept(gateway: Gateway) -> None:
+    text = json.dumps({"model": "Demo Chatbot", "stream": True, "messages": [{"role": "user", "content": "[[n=9]]"}]})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(text)}\r\n\r\n"
+    async with connection(gateway) as kept:
+        kept.writer.write((head + text).encode())
+        await kept.reader.readuntil(b"\r\n\r\n")
+        end = draining(gateway)
+        await kept.reader.readuntil(b"[DONE]\n\n\r\n0\r\n\r\n")
+        await kept.seconds_until_closed()
+        await end
 
 
 async def test_who_waits_for_a_slot_when_time_is_up_gets_a_true_status(
