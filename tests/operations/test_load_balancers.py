@@ -73,6 +73,8 @@ async def test_what_passes_and_what_is_told_of_the_client(name: str, simulator: 
             hidden = await http.get(path)
             assert hidden.status_code == 404, path
             assert hidden.json()["error"]["code"] == "unknown_url"
+        if name == "haproxy":
+            assert (await http.get("/healthz")).status_code == 200
         lies = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9", "X-Request-ID": "not an id"}
         made = await http.post("/v1/chat/completions", json=QUESTION, headers=lies)
         kept = await http.post("/v1/chat/completions", json=QUESTION, headers={"X-Request-ID": "from-my-own-client"})
@@ -89,6 +91,10 @@ async def test_what_passes_and_what_is_told_of_the_client(name: str, simulator: 
         nobody = await http.post("/v1/chat/completions", json=QUESTION)  # both gateways are gone
         assert nobody.status_code in (502, 503)
         assert nobody.json()["error"]["type"] == "api_error"
+        if name == "haproxy":
+            async with asyncio.timeout(10):  # the health checks have to see it
+                while (await http.get("/healthz")).status_code != 503:
+                    await asyncio.sleep(0.05)
 
 
 @each
