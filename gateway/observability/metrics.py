@@ -150,7 +150,9 @@ class Metrics:
             *("model", "kind"),
         )
         self.price = self._counter(
-            "gateway_price_total", "What answers cost as Dify tells it, by currency.", *("model", "currency")
+            "gateway_price_total",
+            "What answers cost as Dify tells it, by currency (ISO 4217, or other).",
+            *("model", "currency"),
         )
         self.output_tokens_per_second = self._histogram(
             "gateway_output_tokens_per_second",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from gateway.observability.request_trace import RequestTrace
 from gateway.observability.trace_context import TraceParent
 
 _SHOWN = (TextDelta, ReasoningDelta, ToolCallDelta)
+_CURRENCY = re.compile("[A-Z]{3}")  # ISO 4217; Dify hands on whatever a model's plugin says
+
 CLIENT_LEFT = 499  # nginx's code for a client that closed the connection
 
 
@@ -142,7 +145,8 @@ class RequestTimeline:
         if unsplit := max(0, usage.total_tokens - usage.prompt_tokens - usage.completion_tokens):
             metrics.tokens.labels(self.model, "unsplit").inc(unsplit)
         if usage.price is not None:
-            metrics.price.labels(self.model, usage.currency or "").inc(float(usage.price))
+            currency = usage.currency if usage.currency and _CURRENCY.fullmatch(usage.currency) else "other"
+            metrics.price.labels(self.model, currency).inc(float(usage.price))
         if usage.completion_tokens > 0 and (took := _between(self.first_token_at, self.last_token_at)):
             metrics.output_tokens_per_second.labels(self.model).observe(usage.completion_tokens / took)
 

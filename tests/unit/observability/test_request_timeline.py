@@ -278,3 +278,20 @@ def test_an_answer_that_another_request_has_had_counts_no_tokens_twice() -> None
         "request_duration_seconds_count chat Demo": 1,
         "request_duration_seconds_sum chat Demo": pytest.approx(0.001),
     }
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "label"),
+    [
+        ("0.000039", "USD", "USD"),
+        ("1.5", "RMB", "RMB"),
+        ("0", "USD", "USD"),
+        ("2", None, "other"),
+        ("2", "usd!", "other"),
+    ],
+)
+def test_a_price_is_counted_by_its_currency(price: str, currency: str | None, label: str) -> None:
+    request = Request()
+    usage = Usage(1, 2, 3, price=price, currency=currency)
+    answer(request, (1.0, TextDelta("a")), (2.0, Finished(usage=usage)))
+    assert request.counted(200).get(f"price_total Demo {label}", 0.0) == float(price)
