@@ -44,7 +44,7 @@ class TextTemplate:
             return None
         text = data[len(self._head) : -len(self._tail)]
         try:
-            if b"\\" in text or b'"' in text:
+            if b"\\" in text or b'"' in text or b"\0" in text:  # of all raw bytes the decoder refuses a NUL alone
                 return loads(b'"%b"' % text)  # type: ignore[no-any-return]  # what is one string here is one there
             return text.decode()
         except ValueError:
