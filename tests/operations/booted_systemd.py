@@ -17,6 +17,8 @@ from types import TracebackType
 ROOT = Path(__file__).parents[2]
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_DIES_WITH_US = ("setpriv", "--pdeathsig=TERM")  # a test run that is killed leaves nothing running
+
 # $1 an empty directory, $2 a name of its own, $3 … options of systemd-nspawn.
 _BOOT = """
 set -e
@@ -67,7 +69,7 @@ class BootedSystemd:
         root.mkdir()
         self._log = self._directory / "boot.log"
         with self._log.open("wb") as log:
-            command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", _BOOT, "boot"]
+            command = [*_DIES_WITH_US, "unshare", "--mount", "--propagation", "private", "bash", "-c", _BOOT, "boot"]
             self._container = subprocess.Popen(
                 [*command, root, self._name, *binds], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -101,7 +103,9 @@ class BootedSystemd:
     def beside(self, *command: str) -> subprocess.Popen[str]:
         """Start a program of this test run, from the checkout, in the container's network."""
         pipe = subprocess.PIPE
-        program = subprocess.Popen([*self._enter("-n"), *command], cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+        program = subprocess.Popen(
+            [*_DIES_WITH_US, *self._enter("-n"), *command], cwd=ROOT, stdin=pipe, stdout=pipe, text=True
+        )
         self._beside.append(program)
         return program
 
