@@ -112,7 +112,8 @@ def _is_data_url(text: str) -> bool:
 def _read_data_url(url: str, path: str, kind: FileKind | None, name: str | None) -> Attachment:
     """data:image/png;base64,… (RFC 2397); its media type says more than the part's type, its `name` is one."""
     comma = url.find(",", 0, _LONGEST_HEAD)
-    media_type, *options = (option.strip() for option in url[5 : max(comma, 5)].split(";"))
+    head = read_text(url[5 : max(comma, 5)], path)
+    media_type, *options = (option.strip() for option in head.split(";"))
     media_type = media_type.lower()
     if comma < 0 or not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidRequest(
@@ -122,12 +123,12 @@ def _read_data_url(url: str, path: str, kind: FileKind | None, name: str | None)
     for option in options:
         field, _, value = option.partition("=")
         if field.lower() in ("name", "filename") and value:
-            name = name or read_text(unquote_to_bytes(value).decode("utf-8", "replace"), path)
+            name = name or unquote_to_bytes(value).decode("utf-8", "replace")
     data = url[comma + 1 :]
     if options and options[-1].lower() == "base64":
         content = _read_base64(data, path)
     else:
-        content = InlineFile(unquote_to_bytes(data))
+        content = InlineFile(unquote_to_bytes(read_text(data, path)))
     return Attachment(path, content, kind, name, media_type)
 
 

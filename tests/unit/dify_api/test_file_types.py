@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.dify_api.file_types import file_type
 from gateway.exchange.attachment import Attachment, FileKind, InlineFile, RemoteFile
@@ -66,3 +68,19 @@ def test_a_long_name_keeps_its_extension() -> None:
 )
 def test_dify_measures_by_the_extension(name: str, size_class: str) -> None:
     assert file_type(Attachment("p", INLINE, FileKind.IMAGE, name, "image/png")).size_class == size_class
+
+
+@given(
+    st.none() | st.sampled_from(list(FileKind)),
+    st.none() | st.text(max_size=250),
+    st.none() | st.sampled_from(["image/png", "audio/x", "text/plain", "a/b", "video/x-y.z+w"]),
+    st.sampled_from([INLINE, RemoteFile("https://x.example/%00%2e.%2fa"), RemoteFile("https://x.example/é.JPG")]),
+)
+def test_any_name_becomes_one_that_dify_takes(
+    kind: FileKind | None, name: str | None, media_type: str | None, content: InlineFile | RemoteFile
+) -> None:
+    told = file_type(Attachment("p", content, kind, name, media_type))
+    assert 0 < len(told.name) <= 204
+    assert not set(told.name) & set('/\\:*?"<>|\r\n\0')
+    assert told.name.strip()
+    assert "/" in told.media_type

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.attachment import Attachment, FileKind, InlineFile, RemoteFile, StoredFile
@@ -14,6 +17,10 @@ from gateway.openai_api.file_parts import PARTS
 PNG = base64.b64encode(b"\x89PNG picture").decode()
 PDF = base64.b64encode(b"%PDF text").decode()
 WEB = "https://files.example/a/cat.png?size=2"
+FIELDS = st.sampled_from(
+    ["url", "image_url", "audio_url", "video_url", "input_audio", "data", "format"]
+    + ["file", "file_data", "file_id", "file_url", "filename"]
+)
 
 
 def read(part: dict[str, Any]) -> Attachment:
@@ -101,6 +108,7 @@ def test_a_part_becomes_an_attachment(part: dict[str, Any], attachment: Attachme
         ({"type": "image_url", "image_url": {"url": "https://"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": PNG}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": f"data:;base64,{PNG}"}}, "p.image_url.url", "invalid_value"),
+        ({"type": "image_url", "image_url": {"url": "data:text/plain,\udfff"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,ä"}}, "p.image_url.url", "invalid_value"),
@@ -134,3 +142,27 @@ def test_a_bad_part_is_refused_with_its_path(part: dict[str, Any], param: str, c
 def test_base64_that_was_escaped_once_more_is_read() -> None:
     url = "data:image/png;base64," + PNG.replace("=", "%3D").replace("+", "%2B")
     assert read({"type": "image_url", "image_url": url}).content == InlineFile(PNG)
+
+
+WORDS = st.sampled_from(
+    ["", WEB, PNG, f"data:image/png;base64,{PNG}", "data:,", "data:a/b,x", "DATA:;;,", "http://[", "\udfff"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(list(PARTS)), st.dictionaries(FIELDS, VALUES, max_size=6))
+def test_whatever_a_part_holds_it_is_read_or_refused_with_a_path(part_type: str, fields: dict[str, Any]) -> None:
+    content: object = None
+    try:
+        attachment = PARTS[part_type](fields, "p")
+        param, content = attachment.param, attachment.content
+    except InvalidRequest as error:
+        param = error.param or ""
+    assert param.startswith("p.")
+    if isinstance(content, InlineFile):
+        with contextlib.suppress(ValueError):
+            list(content.decode())
