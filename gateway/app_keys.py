@@ -84,7 +84,7 @@ def _mode(value: str) -> AppMode:
 
 def _variable(value: str) -> str:
     if not value.strip():
-        raise ValueError("query and output name a variable")
+        raise ValueError("query, output and system name a variable")
     return value.strip()
 
 
@@ -92,6 +92,7 @@ _OPTIONS = {
     "mode": ("mode", _mode),
     "query": ("query_variable", _variable),
     "output": ("output_variable", _variable),
+    "system": ("system_variable", _variable),
     "memory": ("memory_mode", memory_option),
     "smooth": ("smoothing", smooth_option),
     "reasoning": ("reasoning", reasoning_option),

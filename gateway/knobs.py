@@ -133,6 +133,23 @@ def memory_mode(value: str) -> int:
     return int(value)
 
 
+def model_id(value: str) -> str:
+    """Empty, or an app's name."""
+    if scrub(value) != value:
+        raise ValueError("looks like a key")
+    return value.strip()
+
+
+def header_names(value: str) -> tuple[str, ...]:
+    """Names of HTTP headers, comma-separated; `none` for no header."""
+    names = tuple(name for name in (part.strip() for part in value.split(",")) if name)
+    if names == ("none",):
+        return ()
+    if scrub(value) != value or not all(re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) for name in names):
+        raise ValueError("not a list of header names, comma-separated, or none")
+    return names
+
+
 def optional_base_url(value: str) -> str:
     """Empty, or the address of a Dify service API."""
     return parse_base_url(value) if value.strip() else ""

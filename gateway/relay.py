@@ -6,25 +6,25 @@ import secrets
 from dataclasses import replace
 from types import TracebackType
 
+from gateway.conversations import recall_thread, settle
 from gateway.dify_api import calls
 from gateway.dify_api.app import App
 from gateway.dify_api.file_plan import FilePlan, plan_files
 from gateway.dify_api.inputs import fill_inputs
-from gateway.dify_api.messages import is_last_message, read_suggestions
+from gateway.dify_api.messages import read_suggestions
+from gateway.dify_api.system_text import move_system_text
 from gateway.dify_run import ClientLeft, DifyRun
 from gateway.errors import ConversationNotFound, GatewayError, InvalidRequest, UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, Started, TextDelta
 from gateway.exchange.answer_form import instructed, with_words
+from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
-from gateway.exchange.memory.modes import MEMORY_MODES
-from gateway.exchange.memory.thread import Outcome, Scope, Thread
+from gateway.exchange.memory.thread import Outcome, Thread
 from gateway.exchange.stages import answer_stages
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import JSONValue, Prompt, Turn
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.services import Services
-
-OPENDIFY_USER = "default_user"  # whom OpenDify's conversations belong to where the client names nobody
 
 
 class LiveAnswer:
@@ -34,13 +34,12 @@ class LiveAnswer:
     """
 
     def __init__(
-        self, turn: Turn, app: App, user: str, memory_mode: int, services: Services, timeline: RequestTimeline
+        self, turn: Turn, app: App, belonging: Belonging, services: Services, timeline: RequestTimeline
     ) -> None:
         self._syntax = CallSyntax(secrets.token_hex(4))
         self._turn = with_words(turn, self._syntax)
         self._app = app
-        self._user = user
-        self._memory_mode = memory_mode
+        self._belonging = belonging
         self._services = services
         self._timeline = timeline
         self._stages = answer_stages(turn, self._syntax, self._new_call_id)
@@ -51,16 +50,9 @@ class LiveAnswer:
         self._complete = False  # Finished or Failed was handed out
         self._left = False
 
-    @property
-    def conversation_id(self) -> str | None:
-        """Dify's, once it has told it."""
-        return self._run.started.conversation_id if self._run.started else None
-
     async def __aenter__(self) -> LiveAnswer:
-        settings = self._services.settings
-        legacy_user = OPENDIFY_USER if settings.read_opendify_tokens and self._turn.user is None else None
-        scope = Scope(self._app.key.key, self._user, self._app.mode.has_conversations, legacy_user)
-        self._thread = MEMORY_MODES[self._memory_mode].recall(self._turn, scope)
+        self._turn, pinned = move_system_text(self._app, self._turn)
+        self._thread = recall_thread(self._turn, self._app, self._belonging, pinned, self._services)
         self._user = self._thread.user
         question = self._check()  # before anything is sent
         self._run = DifyRun(self._app, self._user, self._services, self._timeline)
@@ -73,7 +65,7 @@ class LiveAnswer:
         while not self._complete and (events := await self._run.next_batch()):
             events = self._pass_stages(events)
             if events:
-                return await self._suggest(self._remember(events))
+                return await self._suggest(self._remember(self._named(events)))
         return []
 
     def abandon(self) -> None:
@@ -90,11 +82,10 @@ class LiveAnswer:
     # --- the question -------------------------------------------------------------------------------------------------
 
     async def _ask(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
-        if await self._has_moved_on():
-            self._thread = self._thread.anew(Outcome.BRANCHED)
-            plan, inputs = self._check()
+        recalled = self._thread
         try:
-            await self._put(plan, inputs)
+            self._thread = await settle(recalled, self._turn, self._app, self._services)
+            await self._put(*((plan, inputs) if self._thread is recalled else self._check()))
         except ConversationNotFound:
             if self._thread.prompt.conversation_id is None:
                 raise
@@ -129,17 +120,11 @@ class LiveAnswer:
             plan.blame(error)
             raise
 
-    async def _has_moved_on(self) -> bool:
-        """Whether Dify's conversation holds more than the client shows: an answer that was deleted or made anew."""
-        conversation_id, last = self._thread.prompt.conversation_id, self._thread.last_message_id
-        if conversation_id is None or last is None or not self._services.settings.check_branches:
-            return False
-        try:
-            call = calls.last_message(conversation_id, self._user)
-            answer = await self._services.dify.fetch(self._app.key, call)
-        except GatewayError:
-            return False  # the question itself will tell what is wrong
-        return answer.head.status == 200 and not is_last_message(answer.json(), last)
+    def _named(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
+        """No client is to go on in the conversation of a side call."""
+        if not self._belonging.is_side_call:
+            return events
+        return [replace(event, conversation_id=None) if isinstance(event, Started) else event for event in events]
 
     def _ask_again(self, rejected: Rejected) -> list[AnswerEvent]:
         """Ask the app once more, in the same conversation if it has one; not a second time."""
@@ -150,8 +135,8 @@ class LiveAnswer:
         self._rejected = rejected
         app, given = self._app, {**self._turn.inputs, **self._files.inputs()}
         files = self._files.message_files()
-        if app.mode.has_conversations and self.conversation_id:
-            prompt, files = Prompt(rejected.question, self.conversation_id), []
+        if app.mode.has_conversations and self._ids()[0]:
+            prompt, files = Prompt(rejected.question, self._ids()[0]), []
         else:
             prompt = Prompt(f"{self._prompt().query}\n\n{rejected.question}")
         try:
@@ -219,12 +204,10 @@ class LiveAnswer:
             self._count(end)
         if not isinstance(end, Finished):
             return events
-        if end.reason is FinishReason.TOOL_CALLS or self._turn.response_format:
-            return events  # the ids of calls carry what the next turn needs; JSON is for a parser
         whole = None if self._turn.stream else end.text
         tail = self._thread.tail(*self._ids(), whole)
-        if not tail:
-            return events
+        if not tail or end.reason is FinishReason.TOOL_CALLS or self._turn.response_format:
+            return events  # the ids of calls carry what the next turn needs; JSON is for a parser
         if end.text is not None:
             end = replace(end, text=end.text + tail)
         return [*events[:-1], TextDelta(tail), end]

@@ -13,6 +13,7 @@ from tornado.ioloop import PeriodicCallback
 
 from gateway.apps.refresher import AppRefresher
 from gateway.apps.registry import AppRegistry
+from gateway.exchange.memory.known_chats import KnownChats
 from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
 from gateway.peers.redis_link import Peers
@@ -71,6 +72,7 @@ class Services:
     background: Background
     peers: Peers | None
     pacing: PacingLoad
+    known_chats: KnownChats
     loop_lag: LoopLag
     clock: Callable[[], float]
     tracing: Tracing | None = None
@@ -131,6 +133,7 @@ def build_services(settings: Settings) -> Services:
         background=Background(),
         peers=Peers(settings.redis_url) if settings.redis_url else None,
         pacing=PacingLoad(),
+        known_chats=KnownChats(),
         loop_lag=LoopLag(clock),
         clock=clock,
         tracing=_tracing(settings.otlp_endpoint) if settings.otlp_endpoint else None,

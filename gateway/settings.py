@@ -21,8 +21,10 @@ from gateway.exchange.smoothing import Smoothing
 from gateway.knobs import (
     Knob,
     details,
+    header_names,
     knob,
     memory_mode,
+    model_id,
     moderation,
     names,
     networks,
@@ -50,8 +52,9 @@ class Settings:
         "",
         "App keys, comma-separated. `app-key@https://other-dify/v1` for a key of another Dify; options of one app "
         "follow a `?`: `app-key?mode=workflow&query=text&output=result&memory=0` (mode: if Dify is too old to tell it; "
-        "query: the input that takes the user's text; output: the workflow output that is the answer; memory, smooth, "
-        "reasoning, moderation: this app's CONVERSATION_MEMORY_MODE, SMOOTH_STREAMING, REASONING and MODERATION)",
+        "query: the input that takes the user's text; output: the workflow output that is the answer; system: the "
+        "input that takes the system text; memory, smooth, reasoning, moderation: this app's CONVERSATION_MEMORY_MODE, "
+        "SMOOTH_STREAMING, REASONING and MODERATION)",
         text,
         secret=True,
     )
@@ -133,7 +136,10 @@ class Settings:
     )
 
     check_branches: bool = knob(
-        "true", "Mode 2: ask Dify before each turn whether its conversation still ends with the answer shown", switch
+        "true",
+        "Mode 2: ask Dify before each turn whether its conversation still ends with the answer shown; without that, "
+        "chats that a header names go on whatever was edited",
+        switch,
     )
     read_opendify_tokens: bool = knob(
         "true", "Mode 2: go on with chats that OpenDify's zero-width mode began; its tokens are not signed", switch
@@ -166,6 +172,27 @@ class Settings:
         "Where above 0, an answer's text ends after max_tokens times so many characters, and its run is stopped; "
         "0: max_tokens is ignored, as Dify takes no limit and characters are not tokens",
         number(0, 100),
+    )
+
+    chat_id_headers: tuple[str, ...] = knob(
+        "X-OpenWebUI-Chat-Id,X-Conversation-Id,X-Chat-Id",
+        "Mode 2: headers in which a front end names its chat, the first that is there counts; such a chat keeps its "
+        "conversation without a token, and is a `user` of its own in Dify. none: no header does",
+        header_names,
+    )
+    user_headers: tuple[str, ...] = knob(
+        "X-OpenWebUI-User-Id,X-OpenWebUI-User-Email,X-User-Id",
+        "Headers in which a front end names its user, where the body has no `user`; the first that is there counts. "
+        "none: no header does",
+        header_names,
+    )
+    side_calls: bool = knob(
+        "true",
+        "Answer what front ends ask for themselves (titles, tags, follow-ups, …) apart from the user's conversation",
+        switch,
+    )
+    side_call_model: str = knob(
+        "", "Model id of the app that answers side calls; empty: the one that was asked", model_id
     )
 
     # streaming

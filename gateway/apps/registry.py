@@ -152,6 +152,7 @@ def _build_app(key: AppKey, description: AppDescription, created: int) -> App | 
         sizes=description.sizes,
         moderated=description.moderated,
         cites=description.cites,
+        keeps_first_inputs=description.keeps_first_inputs,
         created=created,
     )
 

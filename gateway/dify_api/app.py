@@ -47,6 +47,7 @@ class AppKey:
     mode: AppMode | None = None  # None: ask Dify
     query_variable: str | None = None  # completion, workflow: the input that takes the user's text
     output_variable: str | None = None  # workflow: the output that is the answer
+    system_variable: str | None = None  # the input that takes the system text
     memory_mode: int | None = None  # None: CONVERSATION_MEMORY_MODE
     smoothing: Smoothing | None = None  # None: SMOOTH_STREAMING
     reasoning: Reasoning | None = None  # None: REASONING
@@ -78,6 +79,7 @@ class App:
     sizes: SizeLimits = NO_LIMITS
     moderated: bool = False  # by sensitive-word rules of its own
     cites: bool = True  # shows what of its knowledge an answer rests on
+    keeps_first_inputs: bool = False  # a conversation goes on with the inputs of its first turn (0.15)
 
     @property
     def takes_files(self) -> bool:

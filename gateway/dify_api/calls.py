@@ -11,6 +11,8 @@ from gateway.dify_api.app import App, AppMode
 from gateway.errors import InvalidRequest
 from gateway.exchange.turn import JSONValue, Prompt
 
+MOST_MESSAGES = 100  # that Dify lists at a time
+
 
 @dataclass(frozen=True, slots=True)
 class DifyCall:
@@ -71,10 +73,15 @@ def follow(run_id: str, user: str) -> DifyCall:
     return DifyCall("GET", f"/workflow/{quote(run_id, safe='')}/events?{urlencode({'user': user})}")
 
 
-def last_message(conversation_id: str, user: str) -> DifyCall:
-    """Ask for the newest message of a conversation."""
-    question = urlencode({"conversation_id": conversation_id, "user": user, "limit": 1})
+def last_messages(conversation_id: str, user: str, number: int = 1) -> DifyCall:
+    """Ask for the newest messages of a conversation, at most MOST_MESSAGES."""
+    question = urlencode({"conversation_id": conversation_id, "user": user, "limit": number})
     return DifyCall("GET", f"/messages?{question}")
+
+
+def newest_conversation(user: str) -> DifyCall:
+    """Ask for the conversation in which the user has spoken last."""
+    return DifyCall("GET", f"/conversations?{urlencode({'user': user, 'limit': 1})}")
 
 
 def suggestions(message_id: str, user: str) -> DifyCall:

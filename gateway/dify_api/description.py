@@ -35,6 +35,7 @@ class AppDescription:
     sizes: SizeLimits = NO_LIMITS
     moderated: bool = False
     cites: bool = True
+    keeps_first_inputs: bool = False
 
 
 def read_description(info: object, parameters: object) -> AppDescription:
@@ -55,6 +56,7 @@ def read_description(info: object, parameters: object) -> AppDescription:
         sizes=read_size_limits(parameters.get("system_parameters")),
         moderated=_is_on(parameters.get("sensitive_word_avoidance"), default=False),
         cites=_is_on(parameters.get("retriever_resource"), default=True),
+        keeps_first_inputs="mode" not in info,  # so do 0.15's conversations; 1.0 to 1.3 only look like it
     )
 
 

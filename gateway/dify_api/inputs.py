@@ -29,7 +29,7 @@ def fill_inputs(app: App, given: Mapping[str, JSONValue], text: str) -> dict[str
     for variable in given:
         if variable not in fields:
             raise InvalidRequest(
-                f"The app has no input {variable[:_SHOWN]!r}; {_list_of_inputs(app)}.",
+                f"The app has no input {variable[:_SHOWN]!r}; {list_of_inputs(app)}.",
                 param=f"inputs.{variable[:_SHOWN]}",
             )
     text_goes_to = text_variable(app, given)
@@ -58,7 +58,7 @@ def text_variable(app: App, given: Mapping[str, JSONValue]) -> str | None:
         if configured not in {field.variable for field in app.inputs}:
             raise AppUnavailable(
                 f"DIFY_API_KEYS names query={configured} for this app, which is not one of its inputs; "
-                f"{_list_of_inputs(app)}."
+                f"{list_of_inputs(app)}."
             )
         return configured if given.get(configured) is None else None
     texts = [field for field in app.inputs if field.kind in _TEXT_KINDS]
@@ -75,7 +75,7 @@ def text_variable(app: App, given: Mapping[str, JSONValue]) -> str | None:
         return None  # the client said itself what the app is to work on
     raise InvalidRequest(
         f"It is not clear which input of this app takes the message's text; send 'inputs' with your request: "
-        f"{_list_of_inputs(app)}.",
+        f"{list_of_inputs(app)}.",
         param="inputs",
     )
 
@@ -187,7 +187,8 @@ def _wanted(field: InputField) -> str:
     return ": ".join(filter(None, [field.kind, ", ".join(map(repr, field.options))]))
 
 
-def _list_of_inputs(app: App) -> str:
+def list_of_inputs(app: App) -> str:
+    """What the app can be given, in words for an error."""
     if not app.inputs:
         return "it takes no inputs"
     listed = (f"{field.variable} ({field.kind}{', required' if field.required else ''})" for field in app.inputs)

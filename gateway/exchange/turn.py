@@ -105,6 +105,7 @@ class Turn:
     stop: tuple[str, ...] = ()  # the text ends before the first of these
     max_tokens: int | None = None  # of the answer
     ignored: tuple[str, ...] = ()  # parameters that were named and that Dify has no place for
+    conversation_id: str | None = None  # Dify's, where the client names it
     reasoning: Reasoning = Reasoning.FIELD  # what becomes of the thoughts in its answer
     max_characters: int | None = None  # of its text
     hold_back: bool = False  # until moderation can take nothing of it back any more

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.errors import InvalidRequest
+from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
 from gateway.exchange.turn import Turn
 
@@ -28,7 +29,13 @@ class Identity:
 
 
 def identify(
-    headers: Mapping[str, str], client_key: str, endpoint: str, model: str, turn: Turn, body: bytes
+    headers: Mapping[str, str],
+    client_key: str,
+    endpoint: str,
+    model: str,
+    turn: Turn,
+    belonging: Belonging,
+    body: bytes,
 ) -> Identity | None:
     """Who this request is; None: it has nothing in common with any other. Raises InvalidRequest for a bad key.
 
@@ -40,10 +47,10 @@ def identify(
         # All that Dify could get; how a client wants its answer back is its own affair.
         question = repr(replace(turn, model=model, stream=False, include_usage=False, ignored=(), details=Details.OFF))
         name = _digest("key", client_key, endpoint, model, key)
-        return Identity(name, _digest(client_key, question), keyed=True, repeats=True)
+        return Identity(name, _digest(client_key, question, repr(belonging)), keyed=True, repeats=True)
     if (retries := headers.get(RETRY_COUNT_HEADER)) is not None:
         # An SDK names no key by itself, so only the very same bytes can be a retry, and a first attempt is none.
-        name = _digest("retry", client_key, endpoint, body)
+        name = _digest("retry", client_key, endpoint, repr(belonging), body)
         return Identity(name, name, keyed=False, repeats=retries.strip() not in ("", "0"))
     return None
 

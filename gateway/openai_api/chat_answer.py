@@ -85,6 +85,8 @@ class ChatStreamRenderer:
             return f"data: {error_body(event.error).decode('ascii')}\n\n"
         if isinstance(event, Started):
             self._started = event
+            if event.conversation_id:
+                self._chunk["conversation_id"] = event.conversation_id  # in every chunk that is built from now on
         return ""  # whether to open the stream before there is text is the caller's choice
 
     def _end_frames(self, end: Finished) -> str:
@@ -167,6 +169,7 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
             "model": turn.model,
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
             **({} if end.usage is None else {"usage": usage_object(end.usage)}),
+            **({"conversation_id": started.conversation_id} if started and started.conversation_id else {}),
             **dify_field(turn.details, started, end, streamed=False),
         }
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway import json_codec
 from gateway.errors import InvalidRequest
+from gateway.exchange.belonging import conversation_id
 from gateway.exchange.turn import JSONValue, Message, Role, Turn
 from gateway.openai_api import parameters
 from gateway.openai_api.content_parts import PART_SEPARATOR, read_content
@@ -35,6 +36,7 @@ def parse_request(body: object) -> Turn:
         ignored=parameters.without_a_place(fields),
         tool_choice=read_tool_choice(fields),
         response_format=read_response_format(fields.get("response_format")),
+        conversation_id=_read_conversation_id(fields.get("conversation_id")),
     )
 
 
@@ -128,6 +130,11 @@ def _read_user(fields: Fields) -> str | None:
     """The empty string names nobody; Dify refuses it."""
     user = fields.get("user")
     return None if user is None else read_text(user, "user") or None
+
+
+def _read_conversation_id(value: object) -> str | None:
+    """Dify's own field: the chat goes on there, and the rest of the history is not sent."""
+    return None if value is None else conversation_id(read_text(value, "conversation_id"), "conversation_id")
 
 
 def _read_include_usage(fields: Fields) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from dataclasses import replace
@@ -18,11 +19,12 @@ from gateway.exchange.answer import (
     Failed,
     Finished,
     ReasoningDelta,
+    Started,
     TextDelta,
     ToolCallDelta,
     coalesced,
 )
-from gateway.exchange.end_user import end_user
+from gateway.exchange.side_calls import recognise
 from gateway.exchange.turn import Turn
 from gateway.idempotency.desk import AnswerDesk
 from gateway.idempotency.identity import identify
@@ -36,7 +38,7 @@ from gateway.web.base import IGNORED_HEADER
 from gateway.web.body_handler import BodyHandler
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.paced_answer import PacedAnswer
-from gateway.web.wishes import details, holds_back, memory_mode, reasoning, smoothing, with_limit
+from gateway.web.wishes import CONVERSATION_HEADER, belonging, details, holds_back, reasoning, smoothing, with_limit
 
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, ToolCallDelta, Finished, Failed)
@@ -57,14 +59,14 @@ class AnswerHandler(BodyHandler):
         self.take_body()
         with collector_at_rest():
             turn = self.endpoint.parse_request(self.json_body())
-        app = self.services.registry.find(turn.model)
+        turn, app, is_side_call = self._addressed(turn)
         self.timeline.chose(app.model_id, app.key.host, self.services.metrics)
         stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
         turn = self._with_wishes(turn, app)
         if turn.ignored:
             self.set_header(IGNORED_HEADER, ", ".join(turn.ignored))
         pacer = self._pacer(app)  # an unknown wish is refused before Dify is asked
-        self.answer = self._ask(turn, app, stamp)
+        self.answer = self._ask(turn, app, stamp, is_side_call)
         self.request.body = b""
         try:
             async with self.answer as answer:
@@ -80,17 +82,27 @@ class AnswerHandler(BodyHandler):
         except (ClientLeft, StreamClosedError):
             self.timeline.client_left = True
 
-    def _ask(self, turn: Turn, app: App, stamp: AnswerStamp) -> AnswerSource:
+    def _addressed(self, turn: Turn) -> tuple[Turn, App, bool]:
+        """The app that answers, and whether it is a front end that asks it, not its user."""
+        services = self.services
+        app = services.registry.find(turn.model)
+        task = recognise(turn) if services.settings.side_calls else None
+        if task is None:
+            return turn, app, False
+        services.metrics.side_calls.labels(task).inc()
+        cheap = services.registry.snapshot.find(services.settings.side_call_model)
+        return (turn, app, True) if cheap is None else (replace(turn, inputs={}), cheap, True)
+
+    def _ask(self, turn: Turn, app: App, stamp: AnswerStamp, is_side_call: bool) -> AnswerSource:
         """The answer to this request: its own, or a place at one that it may share."""
         services, client = self.services, self.client_key
-        user = end_user(turn.user, client.key)
-        memory = memory_mode(self.request.headers, client, app.key, services.settings)
+        headers, body = self.request.headers, self.request.body
+        whose = belonging(headers, client, app.key, services.settings, turn, is_side_call=is_side_call)
 
         def start() -> LiveAnswer:
-            return LiveAnswer(turn, app, user, memory, services, self.timeline)
+            return LiveAnswer(turn, app, whose, services, self.timeline)
 
-        headers, body = self.request.headers, self.request.body
-        identity = identify(headers, client.key, self.endpoint.name, app.model_id, turn, body)
+        identity = identify(headers, client.key, self.endpoint.name, app.model_id, turn, whose, body)
         return start() if identity is None else self.desk.listener(identity, stamp, start, self.timeline)
 
     async def _collect(self, answer: AnswerSource) -> list[AnswerEvent]:
@@ -98,7 +110,14 @@ class AnswerHandler(BodyHandler):
         while batch := await answer.next_batch():
             self.timeline.received(batch)
             events += batch
+        self._name_conversation(events)
         return events
+
+    def _name_conversation(self, events: list[AnswerEvent]) -> None:
+        """Tell in a header where the chat can go on, if Dify has told it by now."""
+        named = [event.conversation_id for event in events if isinstance(event, Started)]
+        if named and named[0] and re.fullmatch(r"[!-~]{1,100}", named[0]):
+            self.set_header(CONVERSATION_HEADER, named[0])
 
     def _with_wishes(self, turn: Turn, app: App) -> Turn:
         """What the turn asks beside its body."""
@@ -125,6 +144,7 @@ class AnswerHandler(BodyHandler):
         paced: PacedAnswer | None = None
         try:
             batch = await self._first_batches(answer, settings.commit_after)
+            self._name_conversation(batch)
             if isinstance(answer, Listener):
                 self.answer = answer = answer.committed()
             received = self.timeline.received

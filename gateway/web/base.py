@@ -19,6 +19,7 @@ from gateway.openai_api.error_body import error_body, error_headers
 from gateway.services import Services
 from gateway.web.client_auth import client_key
 from gateway.web.forwarded import client_address, request_id
+from gateway.web.wishes import CONVERSATION_HEADER
 
 if TYPE_CHECKING:
     from gateway.observability.tracing import RequestSpan  # its packages are optional
@@ -150,9 +151,8 @@ class ApiHandler(RequestHandler):
         self.set_header("Access-Control-Allow-Origin", origin)
         if origin != "*":
             self.set_header("Vary", "Origin")
-        self.set_header(
-            "Access-Control-Expose-Headers", f"x-request-id, traceparent, retry-after, x-should-retry, {IGNORED_HEADER}"
-        )
+        shown = ("x-request-id", "traceparent", "retry-after", "x-should-retry", IGNORED_HEADER, CONVERSATION_HEADER)
+        self.set_header("Access-Control-Expose-Headers", ", ".join(shown))
         if self.request.method == "OPTIONS":
             wanted = self.request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
             self.set_header("Access-Control-Allow-Headers", wanted)

@@ -9,12 +9,16 @@ from dataclasses import replace
 from gateway.client_keys import ClientKey
 from gateway.dify_api.app import App, AppKey
 from gateway.errors import InvalidRequest
+from gateway.exchange.belonging import Belonging, conversation_id
 from gateway.exchange.details import Details
+from gateway.exchange.end_user import end_user
 from gateway.exchange.hold_back import Moderation
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.turn import Turn
 from gateway.settings import Settings
+
+CONVERSATION_HEADER = "x-dify-conversation-id"  # of requests and of answers
 
 _MEMORY_HEADER, _SMOOTH_HEADER = "X-Conversation-Memory", "X-Smooth-Streaming"
 _REASONING_HEADER, _DETAILS_HEADER = "X-Reasoning", "X-Dify-Details"
@@ -75,6 +79,29 @@ def with_limit(turn: Turn, settings: Settings) -> Turn:
         return turn
     ignored = tuple(name for name in turn.ignored if name not in ("max_tokens", "max_completion_tokens"))
     return replace(turn, max_characters=math.ceil(turn.max_tokens * settings.characters_per_token), ignored=ignored)
+
+
+def belonging(
+    headers: Mapping[str, str], client: ClientKey, app: AppKey, settings: Settings, turn: Turn, *, is_side_call: bool
+) -> Belonging:
+    """Whose turn this is, and in which conversation it goes on. Raises InvalidRequest for a header that is none."""
+    named = turn.user or _first_of(headers, settings.user_headers)
+    user = end_user(named, client.key)
+    if is_side_call:  # no conversation but its own, nothing in its answer
+        return Belonging(user, _MEMORY_WORDS["history"], is_named=named is not None, is_side_call=True)
+    return Belonging(
+        user=user,
+        memory_mode=memory_mode(headers, client, app, settings),
+        is_named=named is not None,
+        conversation_id=turn.conversation_id or conversation_id(headers.get(CONVERSATION_HEADER), CONVERSATION_HEADER),
+        chat_id=_first_of(headers, settings.chat_id_headers),
+    )
+
+
+def _first_of(headers: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """The first header of these that says something; a placeholder that a front end left as it was says nothing."""
+    values = (headers.get(name, "").strip() for name in names)
+    return next((value for value in values if value and not value.startswith("{{")), None)
 
 
 def _unknown(header: str, word: str, known: Iterable[str]) -> InvalidRequest:

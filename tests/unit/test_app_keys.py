@@ -29,8 +29,8 @@ LISTS: dict[str, tuple[str, list[AppKey]]] = {
     "an option": ("app-a?mode=workflow", [AppKey("app-a", BASE, mode=AppMode.WORKFLOW)]),
     "an empty option list": ("app-a?", [AppKey("app-a", BASE)]),
     "all options and another Dify": (
-        f"app-a@{OTHER}/?mode=completion&query=text&output=result&memory=0",
-        [AppKey("app-a", OTHER, AppMode.COMPLETION, "text", "result", 0)],
+        f"app-a@{OTHER}/?mode=completion&query=text&output=result&system=role&memory=0",
+        [AppKey("app-a", OTHER, AppMode.COMPLETION, "text", "result", "role", 0)],
     ),
     "percent-encoded": (
         "app-a?query=%D1%82%D0%B5%D0%BA%D1%81%D1%82&output=a%2Cb%26c%3Dd%20e",
@@ -71,7 +71,7 @@ PROBLEMS: dict[str, tuple[str, list[str]]] = {
     "no mode": ("{}?mode", ["key 1: mode is not one of chat, agent-chat, agent, advanced-chat, completion, workflow"]),
     "unknown memory": ("{}?memory=one", ["key 1: memory is not one of 0, 1, 2"]),
     "memory with a sign": ("{}?memory=%2B1", ["key 1: memory is not one of 0, 1, 2"]),
-    "no variable": ("{}?query=%20", ["key 1: query and output name a variable"]),
+    "no variable": ("{}?query=%20", ["key 1: query, output and system name a variable"]),
     "an option twice": ("{}?memory=0&memory=1", ["key 1: has memory twice"]),
     "no key": ("@https://dify/v1", ["key 1: has a character that no key has"]),
     "only options": ("?mode=chat", ["key 1: has a character that no key has"]),

@@ -40,9 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "apps": CODECS | {"dify_api", "exchange", "observability", "settings", "upstream"},
     "peers": {"errors", "exchange"},
     "uploads": {"dify_api", "errors", "exchange", "observability", "policy", "settings", "upstream"},
-    "services": {"apps", "observability", "peers", "policy", "settings", "uploads", "upstream"},
+    "services": {"apps", "exchange", "observability", "peers", "policy", "settings", "uploads", "upstream"},
+    "conversations": {"dify_api", "errors", "exchange", "services"},
     "dify_run": CODECS | {"dify_api", "exchange", "observability", "services", "upstream"},
-    "relay": {"dify_api", "dify_run", "errors", "exchange", "observability", "services"},
+    "relay": {"conversations", "dify_api", "dify_run", "errors", "exchange", "observability", "services"},
     "idempotency": {"dify_run", "errors", "exchange", "observability", "peers", "relay", "services"},
     "web": CODECS
     | {

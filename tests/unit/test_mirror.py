@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 OVER_SOCKETS = {
     "gateway/__main__.py": "test_process.py",
     "gateway/app.py": "test_requests.py",
+    "gateway/conversations.py": "test_memory_named.py",
     "gateway/apps/refresher.py": "test_apps.py",
     "gateway/idempotency/desk.py": "test_idempotency.py",
     "gateway/observability/tracing.py": "test_tracing.py",

@@ -83,6 +83,11 @@ def system_fingerprint(messages: Iterable[Message], key: bytes = b"") -> bytes:
     return hmac.digest(key, b"system" + digests.digest(), "sha256")[:SYSTEM_FINGERPRINT_BYTES]
 
 
+def seen(text: str) -> str:
+    """A short text as two that look the same have it: composed in no way, without white space and what is invisible."""
+    return "".join(_INVISIBLE.sub("", unicodedata.normalize("NFKD", text)).split())
+
+
 class _VisibleText:
     """The digest of one text as a reader sees it, whatever pieces it comes in."""
 

@@ -16,6 +16,7 @@ from gateway.exchange.memory.call_id import read_call_id, write_call_id
 from gateway.exchange.memory.ending import Ending
 from gateway.exchange.memory.fingerprint import Transcript, system_fingerprint
 from gateway.exchange.memory.hidden_token import HiddenToken, TokenSeal
+from gateway.exchange.memory.history import behind_system_text, last_answer, new_text
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
 from gateway.exchange.memory.thread import Outcome, Scope, Thread, files_of
@@ -32,19 +33,19 @@ class HiddenId:
         if not scope.has_conversations:
             return Stateless().recall(turn, scope)
         visible = replace(turn, messages=zero_width.visible(turn.messages))
-        answered = _last_answer(turn.messages)
+        answered = last_answer(turn.messages)
         users = [scope.user, *([scope.legacy_user] if scope.legacy_user else [])]
         for user in users:
-            seal = TokenSeal(scope.app_key, user)
-            for data, covered in _carried(turn.messages, answered):
+            seal = TokenSeal(scope.app_key, user, scope.pinned)
+            for data, covered in carried_by(turn.messages, answered):
                 if (token := seal.open(data)) and answered is not None:
                     return _continue(visible, answered, token, covered, user, seal)
-        seal = TokenSeal(scope.app_key, scope.user)
+        seal = TokenSeal(scope.app_key, scope.user, scope.pinned)
         new = visible.messages[answered + 1 :] if answered is not None else ()
-        if scope.legacy_user and answered is not None and (query := _new_text(new)):
+        if scope.legacy_user and answered is not None and (query := new_text(new)):
             legacy_id = legacy_token.find(turn.messages[answered].text)
             if legacy_id:
-                seal = TokenSeal(scope.app_key, scope.legacy_user)
+                seal = TokenSeal(scope.app_key, scope.legacy_user, scope.pinned)
                 prompt = Prompt(query, legacy_id, files_of(new))
                 return HiddenThread(visible, prompt, scope.legacy_user, seal, Outcome.CONTINUED)
         spoken = [message for message in visible.messages if message.role is not Role.SYSTEM]
@@ -81,24 +82,30 @@ class HiddenThread:
             self._transcript = Transcript(self._turn.messages, self._seal.transcript_key)
             self._ending = Ending()
             self.feed(whole)
-        if self._ending.is_json():
-            return ""  # what is for a parser carries nothing; the next turn folds
-        data = self._sealed(conversation_id, message_id, self._transcript.finish())
-        return zero_width.gap(self._ending.text) + zero_width.hide(data) if data else ""
+        token = self._token(conversation_id, message_id, self._transcript.finish())
+        return self._leave(token) if token else ""
 
     def call_id(self, conversation_id: str | None, message_id: str | None, number: int) -> str | None:
-        data = self._sealed(conversation_id, message_id, self._transcript.fingerprint())
+        data = self._sealed(self._token(conversation_id, message_id, self._transcript.fingerprint()))
         return write_call_id(data, number) if data else None
 
     def anew(self, outcome: Outcome) -> Thread:
         return _start(self._turn, self.user, self._seal, outcome)
 
-    def _sealed(self, conversation_id: str | None, message_id: str | None, fingerprint: bytes) -> bytes | None:
-        if not conversation_id:
-            return None
+    def _leave(self, token: HiddenToken) -> str:
+        """Put the token where the next turn finds it; what of it stands in the answer."""
+        if self._ending.is_json():
+            return ""  # what is for a parser carries nothing; the next turn folds
+        data = self._sealed(token)
+        return zero_width.gap(self._ending.text) + zero_width.hide(data) if data else ""
+
+    def _token(self, conversation_id: str | None, message_id: str | None, fingerprint: bytes) -> HiddenToken | None:
         system = system_fingerprint(self._turn.messages, self._seal.transcript_key)
+        return HiddenToken(conversation_id, message_id, fingerprint, system) if conversation_id else None
+
+    def _sealed(self, token: HiddenToken | None) -> bytes | None:
         try:
-            return self._seal.seal(HiddenToken(conversation_id, message_id, fingerprint, system))
+            return self._seal.seal(token) if token else None
         except ValueError:  # an id of no Dify that is known; the next turn folds
             return None
 
@@ -107,7 +114,7 @@ def _start(turn: Turn, user: str, seal: TokenSeal, outcome: Outcome) -> HiddenTh
     return HiddenThread(turn, PromptHistory().fold(turn.messages), user, seal, outcome)
 
 
-def _carried(messages: tuple[Message, ...], answered: int | None) -> Iterator[tuple[bytes, int]]:
+def carried_by(messages: tuple[Message, ...], answered: int | None) -> Iterator[tuple[bytes, int]]:
     """What may be a token in the last answer, the likeliest first, and how many messages it covers."""
     if answered is None:
         return
@@ -121,22 +128,10 @@ def _carried(messages: tuple[Message, ...], answered: int | None) -> Iterator[tu
 def _continue(turn: Turn, answered: int, token: HiddenToken, covered: int, user: str, seal: TokenSeal) -> HiddenThread:
     """Go on behind the answer that has the token, if the messages that it covers are what they were then."""
     new = turn.messages[answered + 1 :]
-    query = _new_text(new)
+    query = new_text(new)
     if not query or Transcript(turn.messages[:covered], seal.transcript_key).fingerprint() != token.fingerprint:
         return _start(turn, user, seal, Outcome.BRANCHED)
     if system_fingerprint(turn.messages, seal.transcript_key) != token.system_fingerprint:
-        changed = [message.text for message in turn.messages if message.role is Role.SYSTEM]
-        query = "\n\n".join([*(text for text in changed if text.strip()), query])
+        query = behind_system_text(turn.messages, query)
     prompt = Prompt(query, token.conversation_id, files_of(new))
     return HiddenThread(turn, prompt, user, seal, Outcome.CONTINUED, token.message_id)
-
-
-def _last_answer(messages: tuple[Message, ...]) -> int | None:
-    """Where the last answer stands; a token in an older one tells nothing of what came after it."""
-    answers = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
-    return answers[-1] if answers else None
-
-
-def _new_text(messages: tuple[Message, ...]) -> str:
-    texts = [message.said for message in messages if message.role is not Role.SYSTEM]
-    return "\n\n".join(text for text in texts if text.strip())

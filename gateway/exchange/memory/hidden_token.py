@@ -46,14 +46,16 @@ class TokenSeal:
 
     __slots__ = ("_key", "_user", "transcript_key")
 
-    def __init__(self, app_key: str, user: str) -> None:
+    def __init__(self, app_key: str, user: str, pinned: str = "") -> None:
         secret = app_key.encode("utf-8", "surrogatepass")
         name = user.encode("utf-8", "surrogatepass")
         # The secret is HMAC's message: as its key, "x" and "x\0" would give the same.
         self._key = hmac.digest(_MAC_LABEL, secret, "sha256")
         self._user = len(name).to_bytes(4, "big") + name  # with its length, so no user's bytes can pass for a token's
         # For the fingerprints: without it, who sees an answer could check guesses of what was said before.
-        self.transcript_key = hmac.digest(_TRANSCRIPT_LABEL, secret, "sha256")
+        # What the conversation is pinned to is part of what was said in it.
+        key = hmac.digest(_TRANSCRIPT_LABEL, secret, "sha256")
+        self.transcript_key = hmac.digest(key, pinned.encode("utf-8", "surrogatepass"), "sha256") if pinned else key
 
     def seal(self, token: HiddenToken) -> bytes:
         """The token's bytes. Raises ValueError for a field that does not fit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.exchange.memory.hidden_id import HiddenId
+from gateway.exchange.memory.named import recall_chat, recall_conversation
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
 from gateway.exchange.memory.thread import Scope, Thread
@@ -27,3 +28,17 @@ MEMORY_MODES: dict[int, Memory] = {
     1: PromptHistory(),
     2: HiddenId(),
 }
+
+HIDDEN = 2
+
+
+def recall(turn: Turn, scope: Scope, mode: int) -> Thread:
+    """The turn's place in its conversation: what the client names goes before what its history tells.
+
+    Raises InvalidRequest where there is no text to ask, or no conversation to go on with.
+    """
+    if scope.conversation_id is not None:
+        return recall_conversation(turn, scope, scope.conversation_id)
+    if scope.is_chat:
+        return recall_chat(turn, scope)
+    return MEMORY_MODES[mode].recall(turn, scope)

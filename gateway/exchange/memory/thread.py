@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.exchange.attachment import Attachment
+from gateway.exchange.memory.known_chats import KnownChats
 from gateway.exchange.turn import Message, Prompt, Role
 
 
@@ -30,6 +31,10 @@ class Scope:
     user: str  # Dify's
     has_conversations: bool = True  # text generators and workflows have none
     legacy_user: str | None = None  # OpenDify's user, where its tokens are to be read
+    pinned: str = ""  # what a conversation is begun with for good: with another one it is another conversation
+    conversation_id: str | None = None  # named by the client
+    is_chat: bool = False  # the user is one chat of one person, and owns its conversation only
+    known: KnownChats = field(default_factory=KnownChats, repr=False, compare=False)
 
 
 class Thread(Protocol):
@@ -46,7 +51,7 @@ class Thread(Protocol):
     def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
         """What the answer ends with. `whole` is the answer's text where it is not what was fed.
 
-        An answer that is JSON gets nothing; one made of tool calls, or held to a format, is not to be asked for.
+        An answer that is JSON gets nothing; one made of tool calls, or held to a format, is not to be given any.
         """
 
     def call_id(self, conversation_id: str | None, message_id: str | None, number: int) -> str | None:

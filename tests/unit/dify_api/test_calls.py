@@ -118,16 +118,23 @@ def test_a_run_is_taken_up_again_under_its_own_id() -> None:
 
 
 def test_the_newest_message_of_a_conversation_is_asked_for_alone() -> None:
-    assert question(calls.last_message("c-1", "u1")) == (
+    assert question(calls.last_messages("c-1", "u1")) == (
         "/messages",
         {"conversation_id": ["c-1"], "user": ["u1"], "limit": ["1"]},
+    )
+
+
+def test_a_chat_is_asked_for_by_its_user() -> None:
+    assert question(calls.newest_conversation("ann & co")) == (
+        "/conversations",
+        {"user": ["ann & co"], "limit": ["1"]},
     )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_messages_are_asked_for_as_recorded(version: str) -> None:
     """Found or not is said of a conversation; without one the question is refused."""
-    path, asked = question(calls.last_message("c-1", "u1"))
+    path, asked = question(calls.last_messages("c-1", "u1"))
     for name, expected in (("msg_list_noconv", 400), ("msg_list_unknown", 404)):
         request, status, _ = recorded(version, name)
         assert (request["method"], status) == ("GET", expected)
@@ -141,7 +148,7 @@ def test_no_id_and_no_user_can_leave_its_place(ids: str, user: str) -> None:
     path, asked = question(calls.follow(ids, user))
     assert path.split("/")[1:] == ["workflow", quote(ids, safe=""), "events"]
     assert asked == {"user": [user]}
-    path, asked = question(calls.last_message(ids, user))
+    path, asked = question(calls.last_messages(ids, user))
     assert (path, asked) == ("/messages", {"conversation_id": [ids], "user": [user], "limit": ["1"]})
     path, asked = question(calls.suggestions(ids, user))
     assert path.split("/")[1:] == ["messages", quote(ids, safe=""), "suggested"]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dify_api.messages import is_last_message, read_suggestions
+from gateway.dify_api.messages import is_last_message, newest_conversation, read_past, read_suggestions
+from gateway.exchange.memory.comparison import PastTurn
 
 
 def listing(*ids: Any) -> dict[str, Any]:
@@ -59,3 +60,49 @@ def test_any_json_is_read(answer: object) -> None:
 )
 def test_questions_that_could_come_next(body: object, questions: tuple[str, ...]) -> None:
     assert read_suggestions(body) == questions
+
+
+def conversations(*ids: object) -> object:
+    return {"limit": 1, "has_more": False, "data": [{"id": one, "name": "n"} for one in ids]}
+
+
+@pytest.mark.parametrize(
+    ("listing", "newest"),
+    [
+        (conversations("c-1", "c-2"), "c-1"),
+        (conversations(), None),
+        (conversations(None), None),
+        (conversations(""), None),
+        (conversations(5), None),
+        ({"data": ["c-1"]}, None),
+        ({"data": None}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_the_newest_conversation_comes_first(listing: object, newest: str | None) -> None:
+    assert newest_conversation(listing) == newest
+
+
+def page(*turns: tuple[object, object, object]) -> object:
+    return {"data": [{"query": query, "answer": answer, "created_at": at} for query, answer, at in turns]}
+
+
+FIRST, SECOND = PastTurn("a", "b"), PastTurn("c", "d")
+
+
+@pytest.mark.parametrize(
+    ("listing", "past"),
+    [
+        (page(("a", "b", 1), ("c", "d", 2)), [FIRST, SECOND]),
+        (page(("c", "d", 2), ("a", "b", 1)), [FIRST, SECOND]),
+        (page(("a", "b", 1), ("c", "d", 1)), [FIRST, SECOND]),
+        (page(("a", "b", None), ("c", "d", 1)), [FIRST, SECOND]),
+        (page(("a", None, 1)), [PastTurn("a", "")]),
+        (page(), []),
+        ({"data": "x"}, None),
+        (None, None),
+    ],
+)
+def test_what_was_said_comes_oldest_first(listing: object, past: list[PastTurn] | None) -> None:
+    assert read_past(listing) == past

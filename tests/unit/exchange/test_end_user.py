@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.exchange.end_user import end_user
+from gateway.exchange.end_user import chat_user, end_user
 
 DIGEST = r"[0-9a-f]{16}"
 KEY = "sk-client-0123456789"
@@ -69,3 +69,31 @@ def test_nobody_is_anonymous() -> None:
 @pytest.mark.parametrize("key", ["schlüssel", "\ud800", "x" * 10_000])
 def test_any_key_has_a_user(key: str) -> None:
     assert re.fullmatch(f"client-{DIGEST}", end_user(None, key))
+
+
+# Who says what only a digest may look like ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "made", [end_user(None, KEY), end_user(None, ""), end_user("n" * 101, KEY), chat_user("ann", "7")]
+)
+def test_nobody_can_name_himself_as_another_one_is_called(made: str) -> None:
+    assert end_user(made, "another key") != made
+    assert end_user(made, "another key").startswith(made[:83])
+
+
+# Chats ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_chat_is_a_user_of_its_own() -> None:
+    assert re.fullmatch(f"ann-chat-{DIGEST}", chat_user("ann", "7"))
+    assert chat_user("ann", "7") == chat_user("ann", "7") == "ann-chat-0ba095f0a4d51052"
+
+
+@given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1), st.text(min_size=1))
+def test_chats_stay_apart_and_fit(one: str, other: str, chat: str, other_chat: str) -> None:
+    users = [end_user(name, KEY) for name in (one, other)]
+    first, second = chat_user(users[0], chat), chat_user(users[1], other_chat)
+    assert (first == second) == ((one, chat) == (other, other_chat))
+    assert first not in users
+    assert len(first) <= 100

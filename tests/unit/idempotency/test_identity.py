@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.errors import InvalidRequest
+from gateway.exchange.belonging import Belonging
 from gateway.exchange.turn import Message, Role, Turn
 from gateway.idempotency.identity import Identity, identify
 
+BELONGING = Belonging("client-1", 2)
 TURN = Turn("Demo", (Message(Role.USER, "What is it?"),))
 
 
@@ -21,6 +23,7 @@ def identity(headers: dict[str, str] | None = None, **changes: Any) -> Identity:
         "endpoint": "chat.completions",
         "model": "Demo",
         "turn": TURN,
+        "belonging": BELONGING,
         "body": b"{}",
     }
     found = identify(**{**arguments, **changes})
@@ -29,7 +32,7 @@ def identity(headers: dict[str, str] | None = None, **changes: Any) -> Identity:
 
 
 def test_most_requests_have_none() -> None:
-    assert identify({}, "sk-one", "chat.completions", "Demo", TURN, b"{}") is None
+    assert identify({}, "sk-one", "chat.completions", "Demo", TURN, BELONGING, b"{}") is None
 
 
 def test_the_same_request_is_the_same() -> None:
@@ -63,6 +66,18 @@ def test_what_dify_gets_makes_the_question(change: dict[str, Any]) -> None:
     other = identity(turn=replace(TURN, **change))
     assert (other.name, other.question) != (identity().name, identity().question)
     assert other.name == identity().name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"user": "ada"}, {"memory_mode": 0}, {"conversation_id": "5f2c"}, {"chat_id": "7"}, {"is_side_call": True}],
+)
+def test_where_the_turn_goes_on_makes_the_question(change: dict[str, Any]) -> None:
+    other = replace(BELONGING, **change)
+    assert identity(belonging=other).name == identity().name
+    assert identity(belonging=other).question != identity().question
+    retry = {"x-stainless-retry-count": "1"}
+    assert identity(retry, belonging=other).name != identity(retry).name
 
 
 def test_the_body_is_nothing_to_a_key() -> None:

@@ -1,0 +1,81 @@
+"""In which conversation of Dify a turn is answered: what memory says, and what only Dify can tell."""
+
+from __future__ import annotations
+
+from gateway.dify_api import calls
+from gateway.dify_api.app import App
+from gateway.dify_api.calls import MOST_MESSAGES, DifyCall
+from gateway.dify_api.messages import is_last_message, newest_conversation, read_past
+from gateway.errors import GatewayError
+from gateway.exchange.belonging import Belonging
+from gateway.exchange.end_user import chat_user
+from gateway.exchange.memory.modes import HIDDEN, recall
+from gateway.exchange.memory.named import NamedThread
+from gateway.exchange.memory.thread import Outcome, Scope, Thread
+from gateway.exchange.turn import Role, Turn
+from gateway.services import Services
+
+OPENDIFY_USER = "default_user"  # whom OpenDify's conversations belong to where the client names nobody
+
+
+def recall_thread(turn: Turn, app: App, belonging: Belonging, pinned: str, services: Services) -> Thread:
+    """The turn's place in its conversation, as far as it can be told here. Raises InvalidRequest."""
+    has_conversations = app.mode.has_conversations
+    user, chat_id, legacy_user = belonging.user, belonging.chat_id, None
+    is_chat = chat_id is not None and has_conversations and belonging.memory_mode == HIDDEN
+    if is_chat and chat_id is not None:
+        user = chat_user(user, chat_id)
+    elif services.settings.read_opendify_tokens and not belonging.is_named:
+        legacy_user = OPENDIFY_USER
+    scope = Scope(
+        app.key.key,
+        user,
+        has_conversations,
+        legacy_user,
+        pinned,
+        belonging.conversation_id,
+        is_chat,
+        services.known_chats,
+    )
+    return recall(turn, scope, belonging.memory_mode)
+
+
+async def settle(thread: Thread, turn: Turn, app: App, services: Services) -> Thread:
+    """The thread that the question is put in, once Dify has said what it has."""
+    settled = not isinstance(thread, NamedThread) or thread.is_settled
+    if settled and not await _has_moved_on(thread, app, services):
+        return thread
+    if isinstance(thread, NamedThread) and (not settled or thread.last_message_id is not None):
+        return await _look_up(thread, turn, app, services)  # other nodes may have gone on with the chat
+    return thread.anew(Outcome.BRANCHED)
+
+
+async def _has_moved_on(thread: Thread, app: App, services: Services) -> bool:
+    """Whether Dify's conversation holds more than the client shows: an answer that was deleted or made anew."""
+    conversation_id, last = thread.prompt.conversation_id, thread.last_message_id
+    if conversation_id is None or last is None or not services.settings.check_branches:
+        return False
+    listing = await _fetch(calls.last_messages(conversation_id, thread.user), app, services)
+    return not is_last_message(listing, last)
+
+
+async def _look_up(thread: NamedThread, turn: Turn, app: App, services: Services) -> Thread:
+    """Find the conversation of a chat, and see whether it holds what the client shows."""
+    conversation_id = newest_conversation(await _fetch(calls.newest_conversation(thread.user), app, services))
+    if conversation_id is None:
+        return thread.anew(Outcome.FOLDED)
+    if not services.settings.check_branches:
+        return thread.found(conversation_id, None, is_all=False)
+    # One more than the client shows, so that a conversation that holds more is seen.
+    number = min(MOST_MESSAGES, 1 + sum(message.role is Role.ASSISTANT for message in turn.messages))
+    past = read_past(await _fetch(calls.last_messages(conversation_id, thread.user, number), app, services))
+    return thread.found(conversation_id, past or [], is_all=len(past or []) < number)
+
+
+async def _fetch(call: DifyCall, app: App, services: Services) -> object:
+    """The decoded answer; None where there is none: the question itself will tell what is wrong."""
+    try:
+        answer = await services.dify.fetch(app.key, call)
+    except GatewayError:
+        return None
+    return answer.json() if answer.head.status == 200 else None
