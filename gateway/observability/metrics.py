@@ -236,7 +236,7 @@ class Metrics:
             "gateway_pacing_interval_seconds",
             "Time between two paced pieces of text; longer under load, 0 while it is off.",
         )
-        self.ready = self._gauge("gateway_ready", "1 while the gateway can answer requests.")
+        self.ready = self._gauge("gateway_ready", "1 while `/readyz` says 200: the gateway can answer requests.")
         self.draining = self._gauge("gateway_draining", "1 once the gateway is told to stop.")
         self.reloads = self._counter(
             "gateway_reloads_total",

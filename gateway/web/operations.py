@@ -7,6 +7,7 @@ import asyncio
 from gateway.errors import NotReady
 from gateway.observability.exposition import content_type, exposition
 from gateway.policy.circuit_breaker import CircuitState
+from gateway.services import Services
 from gateway.web.base import ApiHandler
 
 _OPENNESS = {CircuitState.CLOSED: 0.0, CircuitState.HALF_OPEN: 0.5, CircuitState.OPEN: 1.0}
@@ -31,18 +32,25 @@ class ReadyHandler(ApiHandler):
     needs_client_key = counted = False
 
     def get(self) -> None:
-        if self.services.draining:
-            raise NotReady("The gateway is shutting down.")
-        if not self.services.registry.ready:
-            raise NotReady("No Dify app is known yet.")
-        circuits = self.services.dify.circuits()
-        if circuits and all(state is CircuitState.OPEN for state in circuits.values()):
-            raise NotReady("No Dify can be reached: every circuit is open.")
+        if why := unready(self.services):
+            raise NotReady(why)
         self.write("ready\n")
-        for host, state in circuits.items():
+        for host, state in self.services.dify.circuits().items():
             self.write(f"{host} {state}\n")
 
     head = get
+
+
+def unready(services: Services) -> str | None:
+    """Why no request should come here now."""
+    if services.draining:
+        return "The gateway is shutting down."
+    if not services.registry.ready:
+        return "No Dify app is known yet."
+    circuits = services.dify.circuits()
+    if circuits and all(state is CircuitState.OPEN for state in circuits.values()):
+        return "No Dify can be reached: every circuit is open."
+    return None
 
 
 class MetricsHandler(ApiHandler):
@@ -72,5 +80,5 @@ class MetricsHandler(ApiHandler):
             for host, value in values.items():
                 gauge.labels(host).set(value)
         metrics.answers_in_flight.set(self.services.answers_in_flight)
-        metrics.ready.set(self.services.registry.ready and not self.services.draining)
+        metrics.ready.set(unready(self.services) is None)
         metrics.draining.set(self.services.draining)
