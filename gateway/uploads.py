@@ -80,6 +80,7 @@ class Uploads:
         """One file's id in Dify. Raises GatewayError, with the file's path where the file is at fault."""
         content = file.attachment.content
         assert isinstance(content, InlineFile)
+        self._dify.check_circuit(app.key)
         await _step_by_step(content.hash())
         try:
             pieces = await _step_by_step(content.decode())

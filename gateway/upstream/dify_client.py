@@ -121,9 +121,13 @@ class DifyClient:
 
         Raises UpstreamUnreachable while the host's circuit is open, UpstreamBusy, Overloaded.
         """
+        self.check_circuit(key)
+        return await self._slots.take(key.host)
+
+    def check_circuit(self, key: AppKey) -> None:
+        """Raises UpstreamUnreachable while the host's circuit is open; for what is no small call."""
         if refusal := self._breaker(key.host).refusal(self._clock()):
             raise _open_circuit(refusal)
-        return await self._slots.take(key.host)
 
     async def ask(self, key: AppKey, call: DifyCall, slot: Ticket) -> Transfer:
         """Send the question; return when the stream of its answer begins. The slot is freed when that ends.

@@ -94,6 +94,16 @@ async def test_an_upload_that_hangs_is_given_up(start_gateway: StartGateway) -> 
         await until(lambda: dify.open_connections <= 2)  # those of the looks at the app
 
 
+async def test_no_file_is_sent_to_a_dify_that_is_not_there(start_gateway: StartGateway) -> None:
+    async with RawDify(upload=hang) as dify:
+        gateway = await start(start_gateway, dify)
+        await dify.stop_listening()
+        codes = [
+            (await gateway.http.post("/v1/chat/completions", json=QUESTION)).json()["error"]["code"] for _ in range(6)
+        ]
+        assert (codes[0], codes[-1]) == ("upstream_refused", "upstream_circuit_open")
+
+
 async def test_one_upload_that_fails_ends_the_others(start_gateway: StartGateway) -> None:
     hanging: list[Exchange] = []
 
