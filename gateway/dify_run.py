@@ -50,7 +50,8 @@ class DifyRun:
         self._transfer: Transfer | None = None  # once Dify answers with a stream
         self._over = False  # as far as Dify has told
         self._left = False
-        self._followed = False
+        self._following: asyncio.Task[None] | None = None  # once the stream has broken
+        self._again: Transfer | None = None  # once Dify goes on with the run
 
     def begin(self, asking: Coroutine[Any, Any, None]) -> None:
         """Start the work that ends in `ask`.
@@ -104,6 +105,8 @@ class DifyRun:
             self._asking.cancel()
         elif self._transfer is not None and self.started:
             self._transfer.interrupt(ClientLeft())
+            if self._following is not None:
+                self._following.cancel()
 
     def end(self) -> None:
         """Close the connection, and stop the run, in the background, if it is not over."""
@@ -131,7 +134,7 @@ class DifyRun:
             broken: UpstreamTruncated | None = None
         except UpstreamTruncated as error:
             broken = error
-        if (again := await self._follow()) is not None:
+        if (again := await self._follow(transfer)) is not None:
             if self._left:
                 raise ClientLeft
             return await self._read(again)
@@ -157,22 +160,31 @@ class DifyRun:
             self._transfer.note_progress()
         return events
 
-    async def _follow(self) -> Transfer | None:
+    async def _follow(self, broken: Transfer) -> Transfer | None:
         """The stream broke before its end: take up a workflow's run again, once, where Dify can (>= 1.14)."""
-        run_id = self._reader.workflow_run_id
-        if run_id is None or self._followed:
+        if self._following is None:
+            if (run_id := self._reader.workflow_run_id) is None:
+                return None
+            # A task of its own, as the question: the caller's patience may end before Dify has answered.
+            self._following = asyncio.get_running_loop().create_task(self._take_up(run_id))
+        await asyncio.wait([self._following])
+        if self._following.cancelled():
+            raise ClientLeft
+        self._following.result()
+        if self._again is None or self._again is broken:
             return None
-        self._followed = True
+        self._transfer, self._decoder = self._again, SSEDecoder()
+        self._reader.lose_text()
+        return self._again
+
+    async def _take_up(self, run_id: str) -> None:
         try:
-            transfer = await self._services.dify.follow(self._app.key, calls.follow(run_id, self._user))
+            self._again = await self._services.dify.follow(self._app.key, calls.follow(run_id, self._user))
         except GatewayError as error:
             log.info("run not taken up again model=%s error=%s", self._app.model_id, error.code)
             self._services.metrics.followed_runs.labels("failed").inc()
-            return None
-        self._services.metrics.followed_runs.labels("ok").inc()
-        self._transfer, self._decoder = transfer, SSEDecoder()
-        self._reader.lose_text()
-        return transfer
+        else:
+            self._services.metrics.followed_runs.labels("ok").inc()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -204,9 +216,12 @@ class DifyRun:
         return None  # the run ended by itself
 
     def _let_go(self) -> None:
-        self._asking.cancel()
-        if self._transfer is not None:
-            self._transfer.cancel()
+        for task in (self._asking, self._following):
+            if task is not None:
+                task.cancel()
+        for transfer in (self._transfer, self._again):
+            if transfer is not None:
+                transfer.cancel()
 
     async def _stop(self, task_id: str) -> None:
         """Dify runs on when its client leaves (0.15 to 1.16), so it has to be told."""

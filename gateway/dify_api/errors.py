@@ -26,7 +26,8 @@ from gateway.errors import (
 )
 from gateway.json_codec import loads
 
-_MAX_BODY = 256 * 1024  # more than this is no error of Dify's
+# The beginnings of the fields that count, in a body that is cut.
+_FIELD = re.compile(r'"(code|message)"\s*:\s*("(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)', re.DOTALL)
 
 # A validator's dump (>= 1.11) repeats the input and ends in a link to the validator's manual; 404s end in a hint at
 # other routes (>= 1.8).
@@ -37,7 +38,10 @@ _NOISE = re.compile(
 
 
 def error_from_response(status: int, content_type: str, body: bytes, retry_after: int | None = None) -> GatewayError:
-    """The error for an HTTP answer that is not the stream asked for: Dify's own, or a proxy's in front of it."""
+    """The error for an HTTP answer that is not the stream asked for: Dify's own, or a proxy's in front of it.
+
+    The body may be cut: an error that repeats what was sent can be as long as that.
+    """
     envelope = _read_envelope(content_type, body)
     message = _text(envelope.get("message"))
     details = envelope.get("errors")
@@ -58,12 +62,12 @@ def _find_error(failure: Failure) -> GatewayError:
 
 
 def _read_envelope(content_type: str, body: bytes) -> dict[str, Any]:
-    if len(body) > _MAX_BODY or not ("json" in content_type.lower() or body.lstrip().startswith(b"{")):
+    if not ("json" in content_type.lower() or body.lstrip().startswith(b"{")):
         return {}
     try:
         envelope = loads(body)
     except ValueError:
-        return {}
+        envelope = {name: loads(f'{text}"') for name, text in _FIELD.findall(body.decode("utf-8", "replace"))}
     return envelope if isinstance(envelope, dict) and ("message" in envelope or "code" in envelope) else {}
 
 

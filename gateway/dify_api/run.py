@@ -134,6 +134,9 @@ class Run:
 
     def finish(self) -> list[AnswerEvent]:
         """Give the answer its end."""
+        said = self.text.length or self._replacement or self.files.links
+        if self.stopped and not said:
+            return self.fail(RunFailed("The run was stopped in Dify before it said anything.", code="run_stopped"))
         try:
             settled, is_better = self._settled_text()
         except GatewayError as error:

@@ -36,7 +36,7 @@ from gateway.upstream.transfer import ResponseHead, Transfer
 
 _FETCH_TIMEOUT_SECONDS = 20.0  # a small call; a full Dify lets it wait behind its streams
 _FETCH_LIMIT_BYTES = 8 * 1024 * 1024
-_ERROR_LIMIT_BYTES = 64 * 1024
+_ERROR_LIMIT_BYTES = 64 * 1024  # the words that count come first
 _USER_AGENT = f"User-Agent: opendify-gateway/{__version__}"
 
 

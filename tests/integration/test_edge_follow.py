@@ -157,3 +157,28 @@ async def test_a_client_that_leaves_while_a_run_is_taken_up_stops_it(start_gatew
         writer.close()
         await until(lambda: dify.stops)
         await until(lambda: gateway.services.dify.open_streams == 0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_commit_to_a_client_does_not_take_the_follow_back(start_gateway: StartGateway, stream: bool) -> None:
+    """The stream's 200 is due while Dify is asked to go on; nothing was said yet."""
+    asked = 0
+
+    async def slow(exchange: Exchange) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.6)
+        ending = event("workflow_finished", data={"status": "succeeded", "outputs": {"text": "one two"}})
+        await exchange.send(HEAD + chunk(ending) + LAST_CHUNK)
+
+    async with RawDify(mode="workflow", follow=slow) as dify:
+        dify.script = say(HEAD, chunk(event("workflow_started", workflow_run_id="r")))
+        gateway = await start_gateway(**dify.environ(COMMIT_AFTER="0.2"))
+        if stream:
+            _, events = await gateway.stream(MODEL)
+            assert events[-1] == "[DONE]", events
+            assert text_of(events) == "one two"
+        else:
+            assert (await gateway.chat(MODEL)).json()["choices"][0]["message"]["content"] == "one two"
+        assert asked == 1
+        assert (gateway.services.dify.open_streams, gateway.services.dify.load()) == (0, {})

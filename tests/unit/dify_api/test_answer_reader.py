@@ -159,13 +159,8 @@ FINISHED: dict[str, tuple[str, str, tuple[int, int, int] | None, str | None]] = 
     "0.15.3/flow_iter_answer_stream": (ITERATED + f"{W3}\n{W3}\n{W3}", "stop", (45, 9, 54), None),
     "1.12.1/flow_iter_answer_stream": (ITERATED + f"- {W3}\n- {W3}\n- {W3}", "stop", (45, 9, 54), None),
     "1.12.1/flow_iter_continue_fail": ("Result: - None\n- None\n- None", "stop", (0, 0, 0), None),
-    "0.15.3/flow_iter_stop": ("", "length", (16, 5, 21), None),
     "1.12.1/flow_loop_stream": ("Count: 3", "stop", (48, 9, 57), None),
     "1.12.1/flow_loop_answer_stream": (f"[0: {W3}]\n[1: {W3}]\n[2: {W3}]\nCount: 3", "stop", (48, 9, 57), None),
-    "1.12.1/flow_loop_stop": ("", "length", (17, 5, 22), None),
-    "1.12.1/stoprace_iter_0": ("", "length", (0, 0, 0), None),
-    "1.12.1/stoprace_iter_1": ("", "length", (16, 5, 21), None),
-    "1.12.1/stoprace_loop_3": ("", "length", (34, 10, 44), None),
     "0.15.3/flow_hidden_stream": ("w1 w2 w3 w4 ", "stop", (27, 8, 35), None),
     "1.12.1/chatflow2_stream": (
         "Part one: w1 w2 w3 w4 w5 \n\n---\nPart two: w1 w2 w3 w4 w5 w6 \n(end)",
@@ -253,6 +248,11 @@ FAILED = {
     "0.15.3/big_query_1MB": ("", "InvalidRequest", "context_length_exceeded"),
     "1.12.1/disc_chat": ("w1 w2 w3 w4 w5 ", "UpstreamTruncated", "upstream_truncated"),
     "1.12.1/tts_auto_chat_fail": ("", "RunFailed", "run_failed"),
+    "0.15.3/flow_iter_stop": ("", "RunFailed", "run_stopped"),
+    "1.12.1/flow_loop_stop": ("", "RunFailed", "run_stopped"),
+    "1.12.1/stoprace_iter_0": ("", "RunFailed", "run_stopped"),
+    "1.12.1/stoprace_iter_1": ("", "RunFailed", "run_stopped"),
+    "1.12.1/stoprace_loop_3": ("", "RunFailed", "run_stopped"),
     "1.16-handmade/chatflow_failed_no_error": ("Part", "RunFailed", "run_failed"),
     "1.16-handmade/workflow_pause": ("Draft", "RunFailed", "human_input_required"),
 }
@@ -380,9 +380,9 @@ def test_a_configured_output_that_is_missing_is_named_with_those_that_exist() ->
 
 
 def test_a_stopped_run_has_no_configured_output() -> None:
-    events = read_trace("1.12.1/stop_workflow", "text")
-    assert isinstance(events[-1], Finished)
-    assert streamed(events) == ""
+    last = read_trace("1.12.1/stop_workflow", "text")[-1]
+    assert isinstance(last, Failed)
+    assert last.error.code == "run_stopped"
 
 
 # --- the blocking twins -----------------------------------------------------------------------------------------------

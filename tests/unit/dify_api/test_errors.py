@@ -323,6 +323,15 @@ def test_routing_hints_are_cut_off() -> None:
     assert "did you mean" not in respond(404, "not_found", words).message
 
 
+@pytest.mark.parametrize("size", range(60, 300, 7))
+def test_a_body_that_was_cut_tells_as_much_as_is_there(size: int) -> None:
+    words = 'too "many" requests \u20ac\n' * 20
+    whole = json.dumps({"code": "invalid_param", "message": f"Too many requests: {words}", "status": 400}).encode()
+    assert len(whole) > 300
+    error = error_from_response(400, "application/json", whole[:size])
+    assert (type(error), error.code) == (RateLimited, "rate_limit_exceeded")
+
+
 def test_keys_do_not_leak() -> None:
     for words in ("key sk-abcdef123456 is bad", "Bearer abcdef123456 is bad", "app-abcdef123456 is bad"):
         assert "123456" not in respond(400, "invalid_param", words).message

@@ -438,20 +438,28 @@ def test_other_states_are_success(status: Any) -> None:
     assert end_of(read(AppMode.WORKFLOW, flow_finished({"a": "x"}, status))).reason is FinishReason.STOP
 
 
+STOPS = [
+    [flow_finished(None, "stopped", "Stopped by user."), MESSAGE_END],
+    [flow_finished({}, "failed", "Aborted: User requested stop")],
+    [{"event": "error", "code": "invalid_param", "message": "Run failed: Aborted: User requested stop"}],
+]
+
+
 @pytest.mark.parametrize("mode", [AppMode.WORKFLOW, AppMode.ADVANCED_CHAT])
-@pytest.mark.parametrize(
-    "ends",
-    [
-        [flow_finished(None, "stopped", "Stopped by user."), MESSAGE_END],
-        [flow_finished({}, "failed", "Aborted: User requested stop")],
-        [{"event": "error", "code": "invalid_param", "message": "Run failed: Aborted: User requested stop"}],
-    ],
-)
+@pytest.mark.parametrize("ends", STOPS)
 def test_a_stop_is_a_short_answer_however_dify_calls_it(mode: AppMode, ends: list[Event]) -> None:
     said = chunk("w1 ") if mode is AppMode.WORKFLOW else message("w1 ")
     answer = read(mode, flow_started(), said, *ends)
     assert text_of(answer) == "w1 "
     assert (end_of(answer).reason, end_of(answer).text) == (FinishReason.LENGTH, None)
+
+
+@pytest.mark.parametrize("mode", [AppMode.WORKFLOW, AppMode.ADVANCED_CHAT])
+@pytest.mark.parametrize("ends", STOPS)
+def test_a_stop_before_any_text_is_no_empty_answer(mode: AppMode, ends: list[Event]) -> None:
+    failed = read(mode, flow_started(), *ends)[-1]
+    assert isinstance(failed, Failed)
+    assert (failed.error.code, failed.error.should_retry) == ("run_stopped", False)
 
 
 @pytest.mark.parametrize(
