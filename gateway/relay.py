@@ -14,7 +14,7 @@ from gateway.dify_api.inputs import fill_inputs
 from gateway.dify_api.messages import read_suggestions
 from gateway.dify_api.system_text import move_system_text
 from gateway.dify_run import ClientLeft, DifyRun
-from gateway.errors import ConversationNotFound, GatewayError, InvalidRequest, UnusableAnswer
+from gateway.errors import BodyTooLarge, ConversationNotFound, GatewayError, InvalidRequest, UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, Started, TextDelta
 from gateway.exchange.answer_form import instructed, with_words
 from gateway.exchange.belonging import Belonging
@@ -115,10 +115,14 @@ class LiveAnswer:
         call = calls.ask(app, self._prompt(), {**inputs, **plan.inputs()}, user, plan.message_files())
         try:
             await self._run.ask(call)
-        except InvalidRequest as error:
-            uploads.forget(app, user, plan)
-            plan.blame(error)
+        except (InvalidRequest, BodyTooLarge) as error:
+            self._blame_files(error)
             raise
+
+    def _blame_files(self, error: GatewayError) -> None:
+        """Say which file Dify refused; if it has lost one, the next attempt must not trip over it again."""
+        if self._files.blame(error):
+            self._services.uploads.forget(self._app, self._user, self._files)
 
     def _named(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         """No client is to go on in the conversation of a side call."""
@@ -202,6 +206,8 @@ class LiveAnswer:
         self._complete = isinstance(end, Finished | Failed)
         if self._complete:
             self._count(end)
+        if isinstance(end, Failed):
+            self._blame_files(end.error)  # since 1.13 a flow's files are looked at in its stream
         if not isinstance(end, Finished):
             return events
         whole = None if self._turn.stream else end.text

@@ -195,7 +195,7 @@ KINDS = (
         r"|\bToolFile\b|is not a valid FileType|Reached maximum retries .* for URL|Detected file type does not match"
         r"|^Filename contains invalid|^The specified filename does not exist|^File extension .* is not allowed",
         param="messages",
-        options=_NO_RETRY,
+        options={**_NO_RETRY, "code": "file_refused"},
     ),
     FailureKind(
         BodyTooLarge,

@@ -19,6 +19,7 @@ from gateway.exchange.model import FileRules
 from gateway.exchange.turn import JSONValue, Prompt
 
 _CUSTOM = "custom"
+_FILE_ERRORS = frozenset({"file_refused", "unsupported_file_type", "file_too_large"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,14 @@ class FilePlan:
                 references.setdefault(file.variable, []).append(file.reference())
         return {name: several if name in self.lists else several[0] for name, several in references.items()}
 
-    def blame(self, error: GatewayError) -> None:
-        """Let the error that Dify gave for these files name the part, if it can be told which."""
+    def blame(self, error: GatewayError) -> bool:
+        """Let the error that Dify gave name the part, if it can be told which. False: it is about no file."""
+        if not self.files or error.code not in _FILE_ERRORS:
+            return False
         suspects = [file for file in self.files if _is_named(file, error.message)] or self.files
         if len(suspects) == 1:
             error.param = suspects[0].attachment.param
+        return True
 
 
 def plan_files(app: App, user: str, prompt: Prompt, given: Mapping[str, JSONValue]) -> FilePlan:

@@ -176,7 +176,7 @@ PATH = "messages[0].content[1].image_url.url"
             "file_too_large",
         ),
         ("Vision Chatbot", [picture("ftp://files.example/cat.png")], 400, PATH, "invalid_value"),
-        ("Vision Chatbot", [picture("https://dead.invalid/cat.png")], 400, PATH, "invalid_value"),
+        ("Vision Chatbot", [picture("https://dead.invalid/cat.png")], 400, PATH, "file_refused"),
         (
             "Vision Chatbot",
             [{"type": "file", "file": {"file_id": "file-abc"}}],

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.conftest import Gateway, StartGateway
 from tests.integration.edge_tools import until
-from tests.integration.raw_dify import KEY, MODEL, Exchange, RawDify, Script, say
+from tests.integration.raw_dify import HEAD, KEY, LAST_CHUNK, MODEL, Exchange, RawDify, Script, chunk, event, say
 
 PARAM = "messages[0].content[0].image_url.url"
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
@@ -50,6 +50,20 @@ async def test_a_file_goes_before_its_question(start_gateway: StartGateway) -> N
         assert dify.exchanges[0].body["files"][0]["upload_file_id"] == upload_id
 
 
+async def test_a_file_that_the_run_refuses_in_its_stream_is_named_and_sent_again_next_time(
+    start_gateway: StartGateway,
+) -> None:
+    upload = answer("201 CREATED", '{"id": "0a1b2c3d-0000-4000-8000-000000000001"}')
+    refusal = event("error", code="invalid_param", status=400, message="Invalid upload file")
+    async with RawDify(script=say(HEAD + chunk(refusal) + LAST_CHUNK), upload=upload) as dify:
+        gateway = await start(start_gateway, dify)
+        for _ in range(2):
+            response = await gateway.http.post("/v1/chat/completions", json={**QUESTION, "stream": True})
+            error = response.json()["error"]
+            assert (response.status_code, error["code"], error["param"]) == (400, "file_refused", PARAM)
+        assert asked(dify).count("POST /v1/files/upload") == 2
+
+
 @pytest.mark.parametrize(
     ("script", "status", "code", "param"),
     [
@@ -58,9 +72,9 @@ async def test_a_file_goes_before_its_question(start_gateway: StartGateway) -> N
         (answer("201 CREATED", '{"id": 5}'), 502, "upstream_protocol_error", None),
         (answer("413 Too Large", "<html>nginx</html>", "text/html"), 413, "body_too_large", PARAM),
         (
-            answer("400 BAD REQUEST", '{"code": "filename_not_exists_error", "message": "x"}'),
+            answer("400 BAD REQUEST", '{"code": "invalid_param", "message": "Filename contains invalid characters"}'),
             400,
-            "invalid_value",
+            "file_refused",
             PARAM,
         ),
         (

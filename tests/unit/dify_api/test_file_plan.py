@@ -192,12 +192,19 @@ def test_another_apps_or_users_file_does_not_exist(file_id: str) -> None:
     ],
 )
 def test_an_error_of_dify_names_the_part_if_it_tells_which(message: str, param: str) -> None:
-    error = InvalidRequest(message, param="messages")
-    plan(APP, PNG, WEB).blame(error)
+    error = InvalidRequest(message, param="messages", code="file_refused")
+    assert plan(APP, PNG, WEB).blame(error)
     assert error.param == param
 
 
 def test_the_only_file_is_the_one() -> None:
-    error = InvalidRequest("Dify: Invalid upload file", param="messages")
-    plan(APP, PNG).blame(error)
+    error = InvalidRequest("Dify: Invalid upload file", param="messages", code="file_refused")
+    assert plan(APP, PNG).blame(error)
     assert error.param == "p0"
+
+
+def test_an_error_about_something_else_is_left_alone() -> None:
+    error = InvalidRequest("The conversation is too long.", param="messages", code="context_length_exceeded")
+    assert not plan(APP, PNG).blame(error)
+    assert not plan(APP).blame(InvalidRequest("Dify refuses a file.", code="file_refused"))
+    assert error.param == "messages"
