@@ -36,6 +36,7 @@ from gateway.policy.smoothing import is_paced
 from gateway.relay import LiveAnswer
 from gateway.web.base import IGNORED_HEADER
 from gateway.web.body_handler import BodyHandler
+from gateway.web.client_watch import ClientWatch
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.paced_answer import PacedAnswer
 from gateway.web.wishes import CONVERSATION_HEADER, belonging, details, holds_back, reasoning, smoothing, with_limit
@@ -76,7 +77,8 @@ class AnswerHandler(BodyHandler):
                     renderer = self.endpoint.stream_renderer(turn, stamp.id, stamp.created)
                     await self._stream(answer, renderer, pacer)
                 else:
-                    events = await self._collect(answer)
+                    with ClientWatch(self, self.heartbeat, self.services.settings.keep_alive_seconds):
+                        events = await self._collect(answer)
                     self.write_json(self.endpoint.document(turn, stamp.id, stamp.created, events))
                     await until_taken(self, self.finish(), self.services.settings.client_write_timeout)
         except (ClientLeft, StreamClosedError):

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream, StreamClosedError
@@ -95,7 +96,7 @@ class EventStreamWriter:
         """No further keep-alives."""
         self._heartbeat.discard(self)
 
-    def keep_alive(self, now: float) -> None:
+    def beat(self, now: float) -> None:
         """Send a comment after a silence: proxies stay awake, and clients that vanished without a word show."""
         if self._wrote:  # a look at the clock by every write would cost more than one per beat
             self._wrote = False
@@ -107,31 +108,37 @@ class EventStreamWriter:
             self._written.add_done_callback(lambda written: written.cancelled() or written.exception())
 
 
-class Heartbeat:
-    """One timer for the keep-alives of all open streams; it runs while there are any, as fast as one of them needs.
+class Beating(Protocol):
+    """What wants to hear the heartbeat."""
 
-    A reload may have changed the silence that streams keep, so each brings its own.
-    """
+    silence: float  # seconds; a reload may have changed it, so each brings its own
+
+    def beat(self, now: float) -> None:
+        """Called several times within `silence`."""
+
+
+class Heartbeat:
+    """One timer for all answers that look after their clients; it runs while there are any, as fast as one needs."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self._writers: set[EventStreamWriter] = set()
+        self._answers: set[Beating] = set()
         self._periodic = PeriodicCallback(self._beat, _SLOWEST_BEAT_SECONDS * 1000)
 
-    def add(self, writer: EventStreamWriter) -> None:
-        self._writers.add(writer)
-        period = min(_SLOWEST_BEAT_SECONDS, writer.silence / 4) * 1000
+    def add(self, answer: Beating) -> None:
+        self._answers.add(answer)
+        period = min(_SLOWEST_BEAT_SECONDS, answer.silence / 4) * 1000
         if not self._periodic.is_running() or period < self._periodic.callback_time:
             self._periodic.stop()
             self._periodic.callback_time = period
             self._periodic.start()
 
-    def discard(self, writer: EventStreamWriter) -> None:
-        self._writers.discard(writer)
-        if not self._writers:
+    def discard(self, answer: Beating) -> None:
+        self._answers.discard(answer)
+        if not self._answers:
             self._periodic.stop()
 
     def _beat(self) -> None:
         now = self.clock()
-        for writer in list(self._writers):
-            writer.keep_alive(now)
+        for answer in list(self._answers):
+            answer.beat(now)

@@ -44,6 +44,22 @@ async def test_a_client_that_sent_more_and_left_is_noticed_by_the_keep_alive(
     assert len(stops(simulator)) == 1
 
 
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_a_client_of_a_whole_answer_that_sent_more_and_left_is_noticed(
+    start_gateway: StartGateway, simulator: Simulator, how: str
+) -> None:
+    """As above, but there is nothing to write to it before the end."""
+    gateway = await start_gateway(simulator, KEEP_ALIVE_SECONDS="0.2")
+    _, writer = await send_request(gateway.port, "Demo Chatbot", "[[n=500 delay=0.02]]", stream=False, more=b"GET /")
+    await until(lambda: simulator.runs and simulator.runs[0].tokens)
+    await asyncio.sleep(0.5)  # it is looked after and found there
+    assert simulator.runs[0].state == "running"
+    reset(writer) if how == "rst" else writer.close()
+    await until(lambda: simulator.runs[0].state == "stopped", 4)
+    await until(lambda: gateway.services.dify.open_streams == 0)
+    assert len(stops(simulator)) == 1
+
+
 async def test_a_half_closed_connection_counts_as_gone(gateway: Gateway, simulator: Simulator) -> None:
     reader, writer = await send_request(gateway.port, "Demo Chatbot", "[[n=500 delay=0.02]]")
     await reader.readuntil(b"w3")
