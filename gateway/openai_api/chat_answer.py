@@ -57,7 +57,7 @@ class ChatStreamRenderer:
         role: Delta = {"role": "assistant", "content": None if self._tools else ""}
         self._role_frame = self._delta_frame(role).encode("ascii")
         self._text_head, self._text_tail = self._split_frame({"content": _MARK})
-        self._reasoning_head, self._reasoning_tail = self._split_frame({"reasoning_content": _MARK, "content": ""})
+        self._reasoning: tuple[str, str] | None = None  # the same for thoughts, once there are any
 
     def begin(self) -> bytes:
         """The role chunk, once."""
@@ -76,7 +76,9 @@ class ChatStreamRenderer:
             self._length += len(event.text)
             return self._text_head + encode_basestring_ascii(event.text) + self._text_tail
         if isinstance(event, ReasoningDelta):
-            return self._reasoning_head + encode_basestring_ascii(event.text) + self._reasoning_tail
+            if self._reasoning is None:
+                self._reasoning = self._split_frame({"reasoning_content": _MARK, "content": ""})
+            return encode_basestring_ascii(event.text).join(self._reasoning)
         if isinstance(event, ToolCallDelta):
             return self._delta_frame(self._call_delta(event))
         if isinstance(event, Finished):

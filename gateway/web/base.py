@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from tornado.iostream import StreamClosedError
@@ -36,15 +37,15 @@ class ApiHandler(RequestHandler):
     needs_client_key = True
     counted = True  # whether its requests are somebody's work, to be counted and logged
 
+    @cached_property
+    def services(self) -> Services:
+        """What the process has built once."""
+        return cast(Services, self.settings["services"])
+
     def initialize(self) -> None:
         clock = self.services.clock
         self.client_key = ClientKey("")
         self.timeline = RequestTimeline(clock, self.endpoint_name, clock(), self.request_id, self.traceparent)
-
-    @property
-    def services(self) -> Services:
-        """What the process has built once."""
-        return cast(Services, self.settings["services"])
 
     def set_default_headers(self) -> None:
         """Also runs when an error clears the headers, so the request id outlives that."""

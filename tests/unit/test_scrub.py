@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.scrub import scrub
+from gateway.scrub import _KEY, scrub
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,11 @@ def test_keys_are_cut_to_their_kind(text: str, clean: str) -> None:
 )
 def test_other_text_stays(text: str) -> None:
     assert scrub(text) == text
+
+
+PIECES = ["sk-", "SK-", "ſk-", "app-", "Dataset-", "AIza", "bearer ", "Api", "_KEY", "=", ":", "://", "@", "&token="]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.just("abc123xyz_") | st.text(max_size=3), max_size=8).map("".join))
+def test_no_text_with_a_key_is_passed_over(text: str) -> None:
+    assert scrub(text) == _KEY.sub(r"\g<prefix>…", text)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hmac
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.exchange.memory.fingerprint import FINGERPRINT_BYTES, SYSTEM_FINGERPRINT_BYTES
 
@@ -47,14 +48,12 @@ class TokenSeal:
     __slots__ = ("_key", "_user", "transcript_key")
 
     def __init__(self, app_key: str, user: str, pinned: str = "") -> None:
-        secret = app_key.encode("utf-8", "surrogatepass")
         name = user.encode("utf-8", "surrogatepass")
-        # The secret is HMAC's message: as its key, "x" and "x\0" would give the same.
-        self._key = hmac.digest(_MAC_LABEL, secret, "sha256")
+        self._key = _key_for(_MAC_LABEL, app_key)
         self._user = len(name).to_bytes(4, "big") + name  # with its length, so no user's bytes can pass for a token's
         # For the fingerprints: without it, who sees an answer could check guesses of what was said before.
         # What the conversation is pinned to is part of what was said in it.
-        key = hmac.digest(_TRANSCRIPT_LABEL, secret, "sha256")
+        key = _key_for(_TRANSCRIPT_LABEL, app_key)
         self.transcript_key = hmac.digest(key, pinned.encode("utf-8", "surrogatepass"), "sha256") if pinned else key
 
     def seal(self, token: HiddenToken) -> bytes:
@@ -86,6 +85,12 @@ class TokenSeal:
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._key, self._user + body, "sha256")[:MAC_BYTES]
+
+
+@lru_cache(maxsize=512)  # two for each app; a digest costs more than all the rest of a seal
+def _key_for(label: bytes, app_key: str) -> bytes:
+    # The secret is HMAC's message: as its key, "x" and "x\0" would give the same.
+    return hmac.digest(label, app_key.encode("utf-8", "surrogatepass"), "sha256")
 
 
 def _write_id(value: str | None) -> tuple[int, bytes]:

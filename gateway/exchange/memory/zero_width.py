@@ -34,6 +34,7 @@ LONGEST_BYTES = 160  # a hostile run of a megabyte must not become one huge numb
 _BASE = len(SYMBOLS)
 _DIGITS = "0123456789abcd"  # what int() reads in base 14
 _TO_DIGITS = str.maketrans(SYMBOLS, _DIGITS)
+_PAIRS = [high + low for high in SYMBOLS for low in SYMBOLS]  # two digits at a time
 
 
 def _width(size: int) -> int:
@@ -62,11 +63,12 @@ def hide(data: bytes) -> str:
     if not 0 < len(data) <= LONGEST_BYTES:
         raise ValueError(f"cannot hide {len(data)} bytes")
     rest = int.from_bytes(data, "big")
-    symbols = []
-    for _ in range(_width(len(data))):
-        rest, digit = divmod(rest, _BASE)
-        symbols.append(SYMBOLS[digit])
-    return SHIELD + "".join(reversed(symbols))
+    width = _width(len(data))
+    pairs = []
+    for _ in range((width + 1) // 2):
+        rest, digits = divmod(rest, _BASE * _BASE)
+        pairs.append(_PAIRS[digits])
+    return SHIELD + "".join(reversed(pairs))[-width:]
 
 
 def reveal(text: str) -> list[bytes]:
@@ -88,10 +90,7 @@ def strip(text: str) -> str:
 
 def visible(messages: Iterable[Message]) -> tuple[Message, ...]:
     """The messages without anything hidden: what Dify may see."""
-    return tuple(
-        replace(message, text=strip(message.text), words=None if message.words is None else strip(message.words))
-        for message in messages
-    )
+    return tuple(_visible(message) for message in messages)
 
 
 def gap(tail: str) -> str:
@@ -105,6 +104,11 @@ def gap(tail: str) -> str:
     if line and _BLOCK.fullmatch(line):
         return "\n"
     return "" if not tail or tail[-1].isspace() else " "
+
+
+def _visible(message: Message) -> Message:
+    text, words = strip(message.text), None if message.words is None else strip(message.words)
+    return message if (text, words) == (message.text, message.words) else replace(message, text=text, words=words)
 
 
 def _read(run: str) -> bytes | None:

@@ -140,7 +140,7 @@ def test_any_cut_of_anything_gives_the_same(pieces: list[str], data: st.DataObje
     assert split(cut) == split([text])
 
 
-@given(st.lists(st.text(min_size=1, max_size=40), max_size=10))
+@given(st.lists(st.text(st.characters(exclude_characters="<"), min_size=1, max_size=40), max_size=10))
 def test_a_text_without_a_tag_is_said_as_it_is(pieces: list[str]) -> None:
     assert split(pieces) == ([], "".join(pieces))
 
