@@ -20,6 +20,7 @@ from prometheus_client import (
 )
 
 from gateway import __version__
+from gateway.observability.children import Children
 
 OTHER_MODEL = "other"
 
@@ -57,6 +58,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody asks for
         self.registry = CollectorRegistry()
+        self.children = Children()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)

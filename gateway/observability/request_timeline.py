@@ -52,7 +52,7 @@ class RequestTimeline:
     def chose(self, model: str, upstream: str, metrics: Metrics) -> None:
         """The request is for this app."""
         self.model, self.upstream = model, upstream
-        self._count_gap = metrics.inter_chunk.labels(model).observe
+        self._count_gap = metrics.children.observer(metrics.inter_chunk, model)
 
     def asked(
         self,
@@ -93,12 +93,13 @@ class RequestTimeline:
     def to_metrics(self, metrics: Metrics, status: int) -> None:
         """Count the finished request."""
         # A stream has told 200 before it failed; its error's status is how it went.
+        child = metrics.children.child
         code = CLIENT_LEFT if self.client_left else self.error.status if self.error else status
         exemplar = {"request_id": self.request_id} if self.request_id else None
         if exemplar and self.traceparent:
             exemplar["trace_id"] = self.traceparent.trace_id
-        metrics.requests.labels(self.endpoint, self.model, code).inc(1, exemplar)
-        metrics.request_duration.labels(self.endpoint, self.model).observe(self.seconds, exemplar)
+        child(metrics.requests, self.endpoint, self.model, code).inc(1, exemplar)
+        child(metrics.request_duration, self.endpoint, self.model).observe(self.seconds, exemplar)
         if self.error_code:
             metrics.errors.labels(self.endpoint, self.error_code).inc(1, exemplar)
             if self.asked_at is None:
@@ -107,10 +108,10 @@ class RequestTimeline:
         if self.client_left:
             metrics.client_disconnects.labels(self.endpoint).inc()
         if self.first_token_at is not None and not self.replayed:
-            first_token = metrics.time_to_first_token.labels(self.endpoint, self.model)
+            first_token = child(metrics.time_to_first_token, self.endpoint, self.model)
             first_token.observe(self.first_token_at - self.arrived_at, exemplar)
         if self.memory is not None:
-            metrics.memory.labels(self.model, self.memory).inc()
+            child(metrics.memory, self.model, self.memory).inc()
         if self.usage is not None and not self.replayed:
             self._count_tokens(metrics, self.usage)
         if self.asked_at is not None:
@@ -118,6 +119,7 @@ class RequestTimeline:
 
     def _count_stages(self, metrics: Metrics, asked_at: float) -> None:
         """What the gateway took, and what Dify; without exemplars, which cost more than the counting."""
+        observer = metrics.children.observer
         queued = self.queue_seconds or 0.0
         own = {
             "prepare": max(0.0, asked_at - self.arrived_at - queued - (self.upload_seconds or 0.0)),
@@ -134,21 +136,22 @@ class RequestTimeline:
         }
         for stage, seconds in own.items():
             if seconds is not None:
-                metrics.own_time.labels(stage).observe(seconds)
+                observer(metrics.own_time, stage)(seconds)
         for stage, seconds in upstream.items():
             if seconds is not None:
-                metrics.upstream_time.labels(self.upstream, stage).observe(seconds)
+                observer(metrics.upstream_time, self.upstream, stage)(seconds)
 
     def _count_tokens(self, metrics: Metrics, usage: Usage) -> None:
-        metrics.tokens.labels(self.model, "prompt").inc(usage.prompt_tokens)
-        metrics.tokens.labels(self.model, "completion").inc(usage.completion_tokens)
+        child, observer = metrics.children.child, metrics.children.observer
+        child(metrics.tokens, self.model, "prompt").inc(usage.prompt_tokens)
+        child(metrics.tokens, self.model, "completion").inc(usage.completion_tokens)
         if unsplit := max(0, usage.total_tokens - usage.prompt_tokens - usage.completion_tokens):
-            metrics.tokens.labels(self.model, "unsplit").inc(unsplit)
+            child(metrics.tokens, self.model, "unsplit").inc(unsplit)
         if usage.price is not None:
             currency = usage.currency if usage.currency and _CURRENCY.fullmatch(usage.currency) else "other"
-            metrics.price.labels(self.model, currency).inc(float(usage.price))
+            child(metrics.price, self.model, currency).inc(float(usage.price))
         if usage.completion_tokens > 0 and (took := _between(self.first_token_at, self.last_token_at)):
-            metrics.output_tokens_per_second.labels(self.model).observe(usage.completion_tokens / took)
+            observer(metrics.output_tokens_per_second, self.model)(usage.completion_tokens / took)
 
     def fields(self, status: int) -> dict[str, object]:
         """The access line's fields; what did not happen is left out."""
