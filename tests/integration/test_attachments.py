@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
+from tests.integration.edge_tools import metric
 from tests.simulator import apps
 from tests.simulator.server import Simulator
 
@@ -266,15 +267,21 @@ async def test_the_same_file_is_uploaded_once_per_user(
     for user in ("ann", "ann", "bob"):
         assert (await ask(gateway, apps.VISION_CHAT.name, said(picture(), picture()), user=user)).status_code == 200
     assert uploads(simulator) == 2
+    host = simulator.base_url.removesuffix("/v1")
+    series = f'gateway_upstream_time_seconds_count{{stage="upload",upstream="{host}"}}'
+    assert await metric(gateway.http, series) == 3
+    assert await metric(gateway.http, 'gateway_uploads_total{outcome="ok"}') == 2
     assert len({one["upload_file_id"] for one in simulator.runs[-1].turn.files}) == 1
     simulator.store.files.clear()  # Dify has lost them
     assert (await ask(gateway, apps.VISION_CHAT.name, said(picture()), user="ann")).status_code == 400
     assert (await ask(gateway, apps.VISION_CHAT.name, said(picture()), user="ann")).status_code == 200
 
 
-async def test_several_files_are_uploaded_at_the_same_time(
-    gateway: Gateway, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+async def test_several_files_are_uploaded_at_the_same_time_but_not_any_number(
+    start_gateway: StartGateway, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    simulator.apps.change(apps.ANY_FILE_CHAT.key, file_limit=20)
+    gateway = await start_gateway(simulator)
     open_uploads, most = 0, 0
     bring = gateway.services.uploads.upload
 
@@ -289,9 +296,9 @@ async def test_several_files_are_uploaded_at_the_same_time(
             open_uploads -= 1
 
     monkeypatch.setattr(gateway.services.uploads, "upload", counted)
-    parts = [file(f"{number}.txt", str(number).encode(), "text/plain") for number in range(6)]
+    parts = [file(f"{number}.txt", str(number).encode(), "text/plain") for number in range(10)]
     assert (await ask(gateway, apps.ANY_FILE_CHAT.name, said(*parts))).status_code == 200
-    assert (most, uploads(simulator)) == (6, 6)
+    assert (most, uploads(simulator)) == (6, 10)
 
 
 async def test_an_idempotency_key_tells_files_apart(gateway: Gateway) -> None:

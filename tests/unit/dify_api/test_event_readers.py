@@ -232,6 +232,26 @@ def test_a_chatflows_files_are_linked_once_and_told(said: str, text: str, turned
     assert (end.files, end.text) == ((LINK,), None)
 
 
+@pytest.mark.parametrize("teller", ["workflow_finished", "message_end"])
+def test_either_end_may_tell_the_files(teller: str) -> None:
+    files = {"files": [PNG]}
+    frames = [event("workflow_started"), message("Here.")]
+    frames += [event("workflow_finished", data={"status": "succeeded", **(files if teller != "message_end" else {})})]
+    frames += [{**MESSAGE_END, **(files if teller == "message_end" else {})}]
+    assert text_of(read_at("http://dify", AppMode.ADVANCED_CHAT, *frames)) == f"Here.\n\n{SHOWN}"
+
+
+def test_a_settled_text_is_linked_like_the_stream() -> None:
+    frames = [event("workflow_started"), message("w1 "), event("node_retry"), message("w1 w2")]
+    data = {"status": "succeeded", "outputs": {"answer": "w1 w2"}, "files": [PNG]}
+    *_, links, end = read_at(
+        "http://dify", AppMode.ADVANCED_CHAT, *frames, event("workflow_finished", data=data), MESSAGE_END
+    )
+    assert links == TextDelta(f"\n\n{SHOWN}")
+    assert isinstance(end, Finished)
+    assert end.text == f"w1 w2\n\n{SHOWN}"
+
+
 def test_a_text_that_was_taken_back_gets_no_links() -> None:
     frames = [event("workflow_started"), message("bad"), event("message_replace", answer="no")]
     frames += [event("workflow_finished", data={"status": "succeeded", "files": [PNG]}), MESSAGE_END]
