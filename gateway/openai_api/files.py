@@ -23,6 +23,7 @@ class UploadRequest:
     purpose: str
     model: str | None  # None: there is only one that takes files
     user: str | None
+    ignored: tuple[str, ...] = ()  # parameters that Dify has no place for
 
 
 def read_upload(fields: Mapping[str, str], name: str, media_type: str, content: bytes) -> UploadRequest:
@@ -37,7 +38,8 @@ def read_upload(fields: Mapping[str, str], name: str, media_type: str, content: 
         name=read_text(name, "file") or None,
         media_type=None if media_type in _NO_TYPES else media_type,
     )
-    return UploadRequest(file, purpose, fields.get("model") or None, fields.get("user") or None)
+    ignored = ("expires_after",) if any(name.startswith("expires_after") for name in fields) else ()
+    return UploadRequest(file, purpose, fields.get("model") or None, fields.get("user") or None, ignored)
 
 
 def file_document(file_id: str, name: str, size: int, created: int, purpose: str, model: str) -> bytes:

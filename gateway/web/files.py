@@ -18,7 +18,7 @@ from gateway.exchange.attachment import InlineFile
 from gateway.exchange.end_user import end_user
 from gateway.exchange.turn import Prompt
 from gateway.openai_api.files import UploadRequest, file_document, read_upload
-from gateway.web.base import ApiHandler
+from gateway.web.base import IGNORED_HEADER, ApiHandler
 from gateway.web.body_handler import BodyHandler
 
 
@@ -31,6 +31,8 @@ class FileUploadHandler(BodyHandler):
         self.take_body()
         wanted = self._read_form()
         self.request.body = b""
+        if wanted.ignored:
+            self.set_header(IGNORED_HEADER, ", ".join(wanted.ignored))
         app = self._app(wanted)
         self.timeline.chose(app.model_id, app.key.host, self.services.metrics)
         user = end_user(wanted.user, self.client_key.key)

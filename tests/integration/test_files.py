@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.web.base import IGNORED_HEADER
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
 from tests.simulator import apps
 from tests.simulator.server import Simulator
@@ -53,6 +54,14 @@ async def test_the_model_may_stand_in_the_url(gateway: Gateway) -> None:
     files = {"file": ("cat.png", PNG, "image/png")}
     response = await gateway.http.post("/v1/files", params={"model": MODEL}, files=files, data={"purpose": "vision"})
     assert (response.status_code, response.json()["dify"]) == (200, {"model": MODEL})
+    assert IGNORED_HEADER not in response.headers
+
+
+async def test_a_file_cannot_be_told_when_to_expire(gateway: Gateway) -> None:
+    response = await upload(
+        gateway, model=MODEL, **{"expires_after[anchor]": "created_at", "expires_after[seconds]": "9"}
+    )
+    assert response.headers[IGNORED_HEADER] == "expires_after"
 
 
 async def test_a_file_that_the_app_does_not_take_is_refused_before_dify_is_asked(

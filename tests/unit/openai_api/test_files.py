@@ -15,7 +15,8 @@ from tests.schemas import validate
 def test_a_form_says_what_the_file_is_for() -> None:
     fields = {"purpose": "vision", "model": "m", "user": "ann", "expires_after[seconds]": "3600"}
     file = Attachment("file", InlineFile(b"png"), name="a.png", media_type="image/png")
-    assert read_upload(fields, "a.png", "Image/PNG; x=y", b"png") == UploadRequest(file, "vision", "m", "ann")
+    wanted = UploadRequest(file, "vision", "m", "ann", ("expires_after",))
+    assert read_upload(fields, "a.png", "Image/PNG; x=y", b"png") == wanted
 
 
 @pytest.mark.parametrize("media_type", ["", "application/octet-stream", "application/unknown"])
