@@ -54,6 +54,7 @@ DIRECTIVES: tuple[Directive, ...] = (
         "text", '"..."', "answer with this text (JSON escapes work; <CALL> and </CALL> become a call's tags)", str
     ),
     Directive("call", '"NAME {...}"', "call the client's tool as the question explains; one call a line", str),
+    Directive("then", '"..."', "answer with this text once the question has a tool's result", str),
     Directive("again", '"..."', "answer with this text when asked to correct an answer", str),
     Directive("echo", "", "answer with the query itself, without directives", _flag),
     Directive("prompt", "", "answer with the messages the model was sent, as JSON", _flag),
@@ -109,6 +110,7 @@ class Script:
     first: float = 0.0
     text: str | None = None
     call: str | None = None
+    then: str | None = None
     again: str | None = None
     echo: bool = False
     prompt: bool = False

@@ -22,7 +22,9 @@ def say_as_told(query: str, script: Script) -> str | None:
     if script.text is not None:
         return _with_tags(script.text, query)
     behind = text_behind_directives(query)
-    if first := _RESULT.search(behind):
+    if (first := _RESULT.search(behind)) and script.then is not None:
+        return _with_tags(script.then, query)
+    if first:
         return f"The tools said: {_RESULT.sub('', behind[first.start() :])}"
     if script.call is not None:
         calls = (line.partition(" ") for line in script.call.splitlines())
