@@ -10,12 +10,12 @@ the JSON; text before, between and after.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-
-import regex  # type: ignore[import-untyped]  # ships no types
 
 from gateway.exchange.json_text import JsonText
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
+from gateway.exchange.tool_calling.tag_search import fence_before, find_tag, open_fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,16 @@ class CallEnds:
 
 Piece = Said | CallBegins | CallText | CallEnds
 
-_FENCE = r"```[A-Za-z_]{0,12}[ \t]{0,8}\n\s{0,40}"
+_FENCE = "```"
+_JSON_BEGINS = re.compile(r"[{\[]")
 
 
 class CallDetector:
     """One answer's text in, text and calls out."""
 
     def __init__(self, syntax: CallSyntax) -> None:
+        self._opening, self._closing = syntax.opening, syntax.closing
         self._closings = (syntax.closing, "</tool_call>")
-        opening, closing = regex.escape(syntax.opening), regex.escape(syntax.closing)
-        # `partial` finds what may become a match when more text comes.
-        self._opening = regex.compile(f"(?P<fence>{_FENCE})?{opening}")
-        self._body = regex.compile(f"(?P<closing>{closing})|(?P<opening>{opening})")
-        self._heading = regex.compile(f"(?P<json>[{{\\[])|(?P<closing>{closing})|(?P<opening>{opening})")
-        self._behind = regex.compile(f"(?P<closing>{closing}|</tool_call>)|(?P<fence>```)|(?P<json>[{{\\[])")
         self._step = self._text
         self._held = ""
         self._pieces: list[Piece] = []
@@ -97,49 +93,51 @@ class CallDetector:
     # Each step takes something from what is held, and says whether the next one can go on without more text.
 
     def _text(self) -> bool:
-        found = self._opening.search(self._held, partial=True)
-        before = self._held if found is None else self._held[: found.start()]
-        if not self._said and before.isspace() and (found is None or found.partial):
+        text = self._held
+        at, tag = find_tag(text, [self._opening])
+        begin = open_fence(text) if at == len(text) else fence_before(text, at)
+        before = text[:begin]
+        if before and (self._said or not before.isspace()):
+            self._said = True
+            self._pieces.append(Said(before))
+        elif not tag:
             return False  # white space before a call is nobody's
-        if before and not (before.isspace() and not self._said):
-            self._say(before)
-        if found is None or found.partial:
-            self._held = "" if found is None else self._held[found.start() :]
+        if not tag:
+            self._held = text[begin:]
             return False
-        self._fenced = found["fence"] is not None
-        self._open(found.end())
+        self._fenced = begin < at
+        self._open(at + len(tag))
         return True
 
     def _in_heading(self) -> bool:
-        found = self._heading.search(self._held, partial=True)
-        if found is None or found.partial:
+        at, tag = find_tag(self._held, [self._opening, self._closing])
+        json_begins = _JSON_BEGINS.search(self._held, 0, at)
+        if json_begins is None and not tag:
             return False
-        heading = self._held[: found.start()]
-        if found["opening"]:
-            self._open(found.end())
+        heading = self._held[: at if json_begins is None else json_begins.start()]
+        if json_begins is None and tag == self._opening:
+            self._open(at + len(tag))
             return True
-        self._fenced = self._fenced or "```" in heading
+        self._fenced = self._fenced or _FENCE in heading
         self._pieces.append(CallBegins(heading.strip("`: \t\r\n")))
-        if found["json"]:
-            self._begin_json(found.start())
+        if json_begins is not None:
+            self._begin_json(json_begins.start())
         else:
-            self._held = self._held[found.end() :]
+            self._held = self._held[at + len(tag) :]
             self._end_call(closed=True)
         return True
 
     def _in_json(self) -> bool:
-        found = self._body.search(self._held, partial=True)
-        end = len(self._held) if found is None else found.start()
-        behind = self._feed_json(self._held[:end])
+        at, tag = find_tag(self._held, [self._opening, self._closing])
+        behind = self._feed_json(self._held[:at])
         if self._json.complete:
-            self._held = behind + self._held[end:]
+            self._held = behind + self._held[at:]
             self._end_call()
             return True
-        self._held = self._held[end:]
-        if found is None or found.partial:
+        self._held = self._held[at + len(tag) :]
+        if not tag:
             return False
-        self._held = self._held[found.end() - end :]
-        if found["closing"]:
+        if tag == self._closing:
             self._end_call(closed=True)
         else:
             self._end_call(restarted=True)
@@ -151,25 +149,27 @@ class CallDetector:
         rest = self._held.lstrip()
         if not rest:
             return False
-        found = self._behind.match(rest, partial=True)
-        if found is not None and found.partial:
-            return False
-        if found is not None and (found["closing"] or (found["fence"] and self._fenced)):
-            self._closed = self._closed or found["closing"] is not None
-            self._fenced = self._fenced and not found["fence"]
-            self._held = rest[found.end() :]
-            return True
-        if found is not None and found["json"] and not self._closed:
+        for mark in (*self._closings, *([_FENCE] if self._fenced else [])):
+            if rest.startswith(mark):
+                self._closed = self._closed or mark is not _FENCE
+                self._fenced = self._fenced and mark is not _FENCE
+                self._held = rest[len(mark) :]
+                return True
+            if mark.startswith(rest):
+                return False
+        if rest[0] in "{[" and not self._closed:
             self._held = rest
             self._pieces.append(CallBegins(""))
             self._begin_json(0)
             return True
-        opening = self._opening.match(rest, partial=True)
-        if opening is not None and opening.partial:
+        at, tag = find_tag(rest, [self._opening])
+        begin = open_fence(rest) if at == len(rest) else fence_before(rest, at)
+        if begin == 0 and not tag:
             return False
-        if opening is not None:
-            self._held, self._fenced = rest, self._fenced or opening["fence"] is not None
-            self._open(opening.end())
+        if begin == 0:
+            self._fenced = self._fenced or at > 0
+            self._held = rest
+            self._open(at + len(tag))
         else:
             self._step = self._text
         return True
@@ -192,7 +192,3 @@ class CallDetector:
     def _end_call(self, closed: bool = False, restarted: bool = False) -> None:
         self._pieces.append(CallEnds(restarted))
         self._step, self._closed, self._called = self._after, closed, True
-
-    def _say(self, text: str) -> None:
-        self._said = True
-        self._pieces.append(Said(text))
