@@ -285,6 +285,7 @@ async def test_a_gateway_that_is_killed_leaves_an_error_that_is_not_retried(
 ) -> None:
     keys = ",".join(simulator.apps)
     settings = {"DIFY_API_KEYS": keys, "DIFY_API_BASE": simulator.base_url, "REDIS_URL": redis.url}
+    settings["CONVERSATION_MEMORY_MODE"] = "1"  # as the other one has it: else it is another question
     owner = await opened.enter_async_context(gateway_process(tmp_path, **settings))
     other = await start_gateway(simulator, REDIS_URL=redis.url)
     async with httpx.AsyncClient(base_url=await owner.base_url(), trust_env=False) as http:
