@@ -19,6 +19,7 @@ from gateway.exchange.model import FileRules
 from gateway.exchange.turn import JSONValue, Prompt
 
 _CUSTOM = "custom"
+_ANY = 9  # more types than there are
 _FILE_ERRORS = frozenset({"file_refused", "unsupported_file_type", "file_too_large"})
 
 
@@ -121,10 +122,14 @@ def _places(app: App, given: Mapping[str, JSONValue]) -> list[_Place]:
 
     Of equals the one that takes the fewest types comes first, so that files that only the others take find room there.
     """
-    free = [field for field in app.inputs if field.files and given.get(field.variable) is None]
-    free.sort(key=lambda field: len(field.files.types) if field.files and field.files.types else 9)
-    required = [_Place(field.variable, field.files) for field in free if field.files and field.required]
-    optional = [_Place(field.variable, field.files) for field in free if field.files and not field.required]
+    variables = [
+        (field.required, _Place(field.variable, field.files))
+        for field in app.inputs
+        if field.files and given.get(field.variable) is None
+    ]
+    variables.sort(key=lambda variable: len(variable[1].rules.types) or _ANY)
+    required = [place for needed, place in variables if needed]
+    optional = [place for needed, place in variables if not needed]
     return [*required, *([_Place(None, app.files)] if app.files else []), *optional]
 
 
@@ -177,9 +182,12 @@ class _SeenFile:
 
     def type_for(self, rules: FileRules) -> str | None:
         """Dify's type under which a place takes it. None: under none."""
+        is_listed = _CUSTOM in rules.types and self.type.extension in rules.extensions
+        if is_listed and not self.type.is_common:
+            return _CUSTOM
         if not rules.types or self.type.kind in rules.types:
             return self.type.kind.value
-        return _CUSTOM if _CUSTOM in rules.types and self.type.extension in rules.extensions else None
+        return _CUSTOM if is_listed else None
 
 
 def _look_at(attachment: Attachment, app: App, user: str) -> _SeenFile:

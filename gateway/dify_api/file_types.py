@@ -80,6 +80,11 @@ class FileType:
         return _extension(self.name)
 
     @property
+    def is_common(self) -> bool:
+        """Whether Dify knows the extension; its flows compare that with the type."""
+        return _kind_of_extension(self.extension) is not None
+
+    @property
     def size_class(self) -> FileKind:
         """Whose size limit Dify applies: it looks at the name alone."""
         return _kind_of_extension(self.extension) or FileKind.DOCUMENT

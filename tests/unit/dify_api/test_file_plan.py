@@ -100,6 +100,12 @@ def test_an_extension_that_the_app_lists_makes_a_custom_file() -> None:
     assert refused(replace(APP, files=rules), PDF).message.endswith("it takes image files and .zip.")
 
 
+def test_an_unknown_extension_is_custom_where_the_app_lists_it_and_a_document_elsewhere() -> None:
+    rules = FileRules(types=("document", "custom"), extensions=(".zip", ".pdf"))
+    assert [file.type for file in plan(replace(APP, files=rules), ZIP, PDF).files] == ["custom", "document"]
+    assert [file.type for file in plan(replace(APP, files=replace(rules, extensions=())), ZIP).files] == ["document"]
+
+
 def test_without_a_list_of_types_any_is_taken() -> None:
     assert [file.type for file in plan(replace(APP, files=FileRules()), PNG, PDF).files] == ["image", "document"]
 

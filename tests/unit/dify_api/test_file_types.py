@@ -58,6 +58,13 @@ def test_a_remote_file(kind: FileKind | None, url: str, found: tuple[str, str]) 
     assert (told.kind, told.name) == found
 
 
+def test_common_is_what_dify_knows() -> None:
+    common = {
+        name: file_type(Attachment("p", INLINE, name=name)).is_common for name in ("a.PDF", "a.mov", "a.zip", "a")
+    }
+    assert common == {"a.PDF": True, "a.mov": True, "a.zip": False, "a": False}
+
+
 def test_a_long_name_keeps_its_extension() -> None:
     told = file_type(Attachment("p", INLINE, name="x" * 300 + ".pdf"))
     assert (len(told.name), told.extension) == (200, ".pdf")
