@@ -98,7 +98,7 @@ class LiveAnswer:
     def _check(self) -> tuple[FilePlan, dict[str, JSONValue]]:
         """What the app is to get besides the text. Raises InvalidRequest, BodyTooLarge."""
         prompt, given = self._prompt(), self._turn.inputs
-        plan = plan_files(self._app, self._user, prompt, given)
+        plan = plan_files(self._app, self._belonging.user, prompt, given)
         return plan, fill_inputs(self._app, {**given, **plan.inputs()}, prompt.query)
 
     def _prompt(self) -> Prompt:

@@ -73,6 +73,7 @@ class FilePlan:
 def plan_files(app: App, user: str, prompt: Prompt, given: Mapping[str, JSONValue]) -> FilePlan:
     """Find a place for every file; of the history's those are left out, oldest first, that have none.
 
+    `user`: whose files of /v1/files may be used: the person, although a chat may be another `user` to Dify.
     `given`: the client's own inputs, which are not overwritten. Raises InvalidRequest, BodyTooLarge.
     """
     if not prompt.attachments and not prompt.earlier:

@@ -20,6 +20,7 @@ from gateway.exchange.turn import Prompt
 from gateway.openai_api.files import UploadRequest, file_document, read_upload
 from gateway.web.base import IGNORED_HEADER, ApiHandler
 from gateway.web.body_handler import BodyHandler
+from gateway.web.wishes import named_user
 
 
 class FileUploadHandler(BodyHandler):
@@ -35,7 +36,8 @@ class FileUploadHandler(BodyHandler):
             self.set_header(IGNORED_HEADER, ", ".join(wanted.ignored))
         app = self._app(wanted)
         self.timeline.chose(app.model_id, app.key.host, self.services.metrics)
-        user = end_user(wanted.user, self.client_key.key)
+        named = named_user(wanted.user, self.request.headers, self.services.settings)
+        user = end_user(named, self.client_key.key)
         (file,) = plan_files(app, user, Prompt("", None, (wanted.file,)), {}).files
         upload_id = await self.services.uploads.upload(app, user, file)
         assert isinstance(wanted.file.content, InlineFile)

@@ -85,7 +85,7 @@ def belonging(
     headers: Mapping[str, str], client: ClientKey, app: AppKey, settings: Settings, turn: Turn, *, is_side_call: bool
 ) -> Belonging:
     """Whose turn this is, and in which conversation it goes on. Raises InvalidRequest for a header that is none."""
-    named = turn.user or _first_of(headers, settings.user_headers)
+    named = named_user(turn.user, headers, settings)
     user = end_user(named, client.key)
     if is_side_call:  # no conversation but its own, nothing in its answer
         return Belonging(user, _MEMORY_WORDS["history"], is_named=named is not None, is_side_call=True)
@@ -96,6 +96,11 @@ def belonging(
         conversation_id=turn.conversation_id or conversation_id(headers.get(CONVERSATION_HEADER), CONVERSATION_HEADER),
         chat_id=_first_of(headers, settings.chat_id_headers),
     )
+
+
+def named_user(written: str | None, headers: Mapping[str, str], settings: Settings) -> str | None:
+    """The client's end user, as the request or a header names it; None: nobody is named."""
+    return written or _first_of(headers, settings.user_headers)
 
 
 def _first_of(headers: Mapping[str, str], names: Iterable[str]) -> str | None:

@@ -20,10 +20,10 @@ async def upload(gateway: Gateway, content: bytes = PNG, name: str = "cat.png", 
     return await gateway.http.post("/v1/files", files=files, data={"purpose": "user_data", **fields})
 
 
-async def ask(gateway: Gateway, file_id: str, **more: Any) -> Any:
+async def ask(gateway: Gateway, file_id: str, headers: dict[str, str] | None = None, **more: Any) -> Any:
     content = [{"type": "text", "text": "Look. [[n=2]]"}, {"type": "file", "file": {"file_id": file_id}}]
     body = {"model": MODEL, "messages": [{"role": "user", "content": content}], **more}
-    return await gateway.http.post("/v1/chat/completions", json=body)
+    return await gateway.http.post("/v1/chat/completions", json=body, headers=headers)
 
 
 @pytest.mark.parametrize("version", ["0.15.3", "1.12.1", "1.16.0"])
@@ -48,6 +48,19 @@ async def test_a_file_is_for_one_model_and_one_user(gateway: Gateway) -> None:
     for more in ({"user": "bob"}, {}, {"user": "ann", "model": apps.ANY_FILE_CHAT.name}):
         error = (await ask(gateway, file_id, **more)).json()["error"]
         assert (error["param"], error["code"]) == ("messages[0].content[1].file.file_id", "file_not_found")
+
+
+async def test_a_file_is_the_persons_in_every_chat(start_gateway: StartGateway, simulator: Simulator) -> None:
+    gateway = await start_gateway(simulator, CONVERSATION_MEMORY_MODE="2")
+    person, chat = {"X-OpenWebUI-User-Id": "ann"}, {"X-OpenWebUI-Chat-Id": "chat-1"}
+    files = {"file": ("cat.png", PNG, "image/png")}
+    stored = await gateway.http.post("/v1/files", files=files, data={"model": MODEL}, headers=person)
+    file_id = stored.json()["id"]
+    for headers in (person, person | chat):
+        response = await ask(gateway, file_id, headers=headers)
+        assert response.status_code == 200, response.text
+    assert len({run.turn.user for run in simulator.runs[-2:]}) == 2  # a chat is a user of its own to Dify
+    assert (await ask(gateway, file_id, headers=chat)).status_code == 400
 
 
 async def test_the_model_may_stand_in_the_url(gateway: Gateway) -> None:
