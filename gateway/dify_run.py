@@ -28,6 +28,13 @@ class ClientLeft(Exception):
     """Nobody reads this answer any more."""
 
 
+class FormClosed(Exception):
+    """A form was answered before, or its time is over."""
+
+
+FORM_CLOSED = (404, 412)  # statuses that say so
+
+
 class DifyRun:
     """Hands out a run's events in batches; `end` stops it if it is not over.
 
@@ -52,6 +59,7 @@ class DifyRun:
         self._left = False
         self._following: asyncio.Task[None] | None = None  # once the stream has broken
         self._again: Transfer | None = None  # once Dify goes on with the run
+        self._told: list[AnswerEvent] | None = None  # what is answered without Dify
 
     def begin(self, asking: Coroutine[Any, Any, None]) -> None:
         """Start the work that ends in `ask`.
@@ -79,6 +87,24 @@ class DifyRun:
             marks = (transfer.answered_at, transfer.connect_seconds) if transfer else (None, None)
             self._timeline.asked(slot.waited_seconds(sent_at), sent_at, *marks)
 
+    async def resume(self, submission: DifyCall, run_id: str) -> None:
+        """Answer the form that a paused run waits for, and listen to what it does then.
+
+        Raises FormClosed when it waits no longer, GatewayError when no stream begins.
+        """
+        dify = self._services.dify
+        self.sent = True
+        answer = await dify.fetch(self._app.key, submission)
+        if answer.head.status in FORM_CLOSED:
+            raise FormClosed
+        if answer.head.status >= 400:
+            raise answer.error()
+        self._transfer = await dify.follow(self._app.key, calls.follow(run_id, self._user))
+
+    def tell(self, events: list[AnswerEvent]) -> None:
+        """Answer without Dify."""
+        self._told, self._over = events, True
+
     async def next_batch(self) -> list[AnswerEvent]:
         """Wait for more. Raises the GatewayError that ends the run without an event, or ClientLeft."""
         if self._transfer is None:
@@ -86,6 +112,9 @@ class DifyRun:
             if self._asking.cancelled():
                 raise ClientLeft
             self._asking.result()
+            if self._told is not None:
+                told, self._told = self._told, []
+                return told
         while not self._reader.complete:
             if self._left and self.started:
                 raise ClientLeft

@@ -10,15 +10,19 @@ from gateway.conversations import recall_thread, settle
 from gateway.dify_api import calls
 from gateway.dify_api.app import App
 from gateway.dify_api.file_plan import FilePlan, plan_files
+from gateway.dify_api.forms import read_form
 from gateway.dify_api.inputs import fill_inputs
 from gateway.dify_api.messages import read_suggestions
 from gateway.dify_api.system_text import move_system_text
-from gateway.dify_run import ClientLeft, DifyRun
+from gateway.dify_run import FORM_CLOSED, ClientLeft, DifyRun, FormClosed
 from gateway.errors import BodyTooLarge, ConversationNotFound, GatewayError, InvalidRequest, UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, Started, TextDelta
 from gateway.exchange.answer_form import instructed, with_words
 from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
+from gateway.exchange.form import Form
+from gateway.exchange.form_reply import UnclearReply, read_reply
+from gateway.exchange.form_token import FormReference, FormSeal
 from gateway.exchange.memory.thread import Outcome, Thread
 from gateway.exchange.stages import answer_stages
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
@@ -37,13 +41,15 @@ class LiveAnswer:
         self, turn: Turn, app: App, belonging: Belonging, services: Services, timeline: RequestTimeline
     ) -> None:
         self._syntax = CallSyntax(secrets.token_hex(4))
+        self._messages = turn.messages  # as the client wrote them
         self._turn = with_words(turn, self._syntax)
         self._app = app
         self._belonging = belonging
         self._services = services
         self._timeline = timeline
-        self._stages = answer_stages(turn, self._syntax, self._new_call_id)
+        self._stages = answer_stages(turn, self._syntax, self._new_call_id, self._form_call_id)
         self._thread: Thread  # from __aenter__ on
+        self._forms: FormSeal
         self._run: DifyRun
         self._files: FilePlan  # once they are at Dify
         self._rejected: Rejected | None = None  # the first answer, once a second one is asked for
@@ -54,9 +60,11 @@ class LiveAnswer:
         self._turn, pinned = move_system_text(self._app, self._turn)
         self._thread = recall_thread(self._turn, self._app, self._belonging, pinned, self._services)
         self._user = self._thread.user
-        question = self._check()  # before anything is sent
+        self._forms = FormSeal(self._app.key.key, self._user)
+        form = self._forms.find(self._messages)
+        asking = self._reply(form) if form else self._ask(*self._check())  # checked before anything is sent
         self._run = DifyRun(self._app, self._user, self._services, self._timeline)
-        self._run.begin(self._ask(*question))
+        self._run.begin(asking)
         self._services.answers_in_flight += 1
         return self
 
@@ -94,6 +102,26 @@ class LiveAnswer:
         finally:
             self._timeline.memory = self._thread.outcome
         self._turn.let_files_go()
+
+    async def _reply(self, asked: FormReference) -> None:
+        """Hand the client's words to the run that waits for them; ask again where they do not say what to do."""
+        form = await self._open_form(asked)
+        try:
+            if form is None:
+                raise FormClosed
+            reply = read_reply(form, asked.reply)
+            call = calls.submit_form(form.token, reply.action, reply.inputs, self._user)
+            await self._run.resume(call, form.run_id)
+        except UnclearReply as unclear:
+            self._run.tell([TextDelta(str(unclear)), Finished(form=form)])
+        except FormClosed:  # told in the chat, so that the chat can go on: the next turn finds no form
+            self._run.tell([TextDelta("This form was answered before, or its time is over."), Finished()])
+
+    async def _open_form(self, asked: FormReference) -> Form | None:
+        answer = await self._services.dify.fetch(self._app.key, calls.form(asked.token))
+        if answer.head.status >= 400 and answer.head.status not in FORM_CLOSED:
+            raise answer.error()
+        return read_form(answer.json(), asked.run_id, asked.token)
 
     def _check(self) -> tuple[FilePlan, dict[str, JSONValue]]:
         """What the app is to get besides the text. Raises InvalidRequest, BodyTooLarge."""
@@ -172,6 +200,9 @@ class LiveAnswer:
             return [*events[:-1], replace(end, usage=first.plus(end.usage) if first and end.usage else None)]
         return events
 
+    def _form_call_id(self, form: Form) -> str:
+        return self._forms.call_id(form)
+
     def _new_call_id(self, number: int) -> str:
         return self._thread.call_id(*self._ids(), number) or f"call_{secrets.token_hex(12)}"
 
@@ -211,9 +242,12 @@ class LiveAnswer:
         if not isinstance(end, Finished):
             return events
         whole = None if self._turn.stream else end.text
-        tail = self._thread.tail(*self._ids(), whole)
-        if not tail or end.reason is FinishReason.TOOL_CALLS or self._turn.response_format:
+        if end.reason is FinishReason.TOOL_CALLS or self._turn.response_format:
             return events  # the ids of calls carry what the next turn needs; JSON is for a parser
+        tail = self._forms.hidden(end.form) if end.form else ""
+        tail += self._thread.tail(*self._ids(), whole)
+        if not tail:
+            return events
         if end.text is not None:
             end = replace(end, text=end.text + tail)
         return [*events[:-1], TextDelta(tail), end]

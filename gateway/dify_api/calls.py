@@ -89,6 +89,20 @@ def suggestions(message_id: str, user: str) -> DifyCall:
     return DifyCall("GET", f"/messages/{quote(message_id, safe='')}/suggested?{urlencode({'user': user})}")
 
 
+def form(token: str) -> DifyCall:
+    """Ask for a form that a run waits for (Dify >= 1.14)."""
+    return DifyCall("GET", f"/form/human_input/{quote(token, safe='')}")
+
+
+def submit_form(token: str, action: str, inputs: Mapping[str, JSONValue], user: str) -> DifyCall:
+    """Answer a form, and let its run go on. Raises InvalidRequest when the inputs cannot be written as JSON."""
+    try:
+        body = json_codec.dumps({"inputs": dict(inputs), "action": action, "user": user})
+    except ValueError as error:
+        raise InvalidRequest(f"The form's inputs cannot be written as JSON: {error}.", param="messages") from error
+    return DifyCall("POST", f"/form/human_input/{quote(token, safe='')}", body)
+
+
 def info() -> DifyCall:
     """Ask for the app's name, description and, from Dify 1.4 on, mode."""
     return DifyCall("GET", "/info")

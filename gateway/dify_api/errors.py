@@ -205,6 +205,13 @@ KINDS = (
         options={"code": "file_too_large"},
     ),
     FailureKind(
+        InvalidRequest,
+        "Dify refuses the form's inputs.{dify}",
+        codes=("invalid_form_data",),
+        param="messages",
+        options={**_NO_RETRY, "code": "invalid_form_data"},
+    ),
+    FailureKind(
         InvalidRequest, "The message is empty.", says="^query is required", param="messages", options=_NO_RETRY
     ),
     FailureKind(ConversationNotFound, "Dify knows no such conversation of this user.", says="^Conversation Not Exists"),

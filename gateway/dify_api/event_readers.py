@@ -12,9 +12,9 @@ from typing import Any
 from gateway.dify_api import citations
 from gateway.dify_api.errors import error_from_event
 from gateway.dify_api.failure import one_line
+from gateway.dify_api.forms import read_form
 from gateway.dify_api.run import Run
 from gateway.dify_api.streamed_text import mend_surrogates
-from gateway.errors import RunFailed
 from gateway.exchange.answer import AnswerEvent, ReasoningDelta
 
 Event = dict[str, Any]
@@ -114,15 +114,25 @@ def _read_iteration_completed(run: Run, event: Event) -> list[AnswerEvent]:
     return []
 
 
-def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
-    """The run waits for a person, who answers elsewhere; OpenAI has no word for that, and the stream ends here."""
+def _read_form(run: Run, event: Event) -> list[AnswerEvent]:
+    """The run asks a person; workflow_paused follows and repeats it, and either may be empty or missing."""
     data = _data(event)
+    run.asked = run.asked or data
+    run.form = run.form or read_form(data, run.workflow_run_id or text_or_none(event.get("workflow_run_id")))
+    run.terminals.add("human_input_required")
+    return []
+
+
+def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
+    """The run waits, and the stream ends here. Of several forms the first is shown; the next pause has the others."""
+    data = _data(event)
+    run.usage.add_run_total(data.get("total_tokens"))
     reasons = data.get("reasons")
-    asked = reasons[0] if isinstance(reasons, list) and reasons and isinstance(reasons[0], dict) else data
-    node = text_or_none(asked.get("node_title")) or text_or_none(asked.get("node_id"))
-    at_node = f" at its node {one_line(node, 100)!r}" if node else ""
-    message = f"The app waits for a human's input{at_node}, which cannot be given through this API."
-    return run.fail(RunFailed(message, code="human_input_required"))
+    for reason in reasons if isinstance(reasons, list) else []:
+        _read_form(run, {**event, "data": reason})
+    run.asked = run.asked or data
+    run.terminals.add("human_input_required")
+    return run.finish()
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------
@@ -192,7 +202,7 @@ READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
     "workflow_started": _read_workflow_started,
     "workflow_finished": _read_workflow_finished,
     "workflow_paused": _read_pause,  # >= 1.13
-    "human_input_required": _read_pause,  # >= 1.14
+    "human_input_required": _read_form,  # >= 1.14
     "human_input_form_filled": _skip,
     "human_input_form_timeout": _skip,
     "node_started": _read_node_started,

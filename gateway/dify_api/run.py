@@ -15,6 +15,7 @@ from gateway.dify_api.usage import UsageCount
 from gateway.errors import GatewayError, RunFailed, UpstreamTruncated
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta
 from gateway.exchange.citation import Citation
+from gateway.exchange.form import Form
 
 # Providers' words for a reached limit: OpenAI's, Anthropic's and Google's. Dify passes them on as they are.
 _LIMIT_REACHED = frozenset({"length", "max_tokens"})
@@ -54,6 +55,8 @@ class Run:
         self.stopped = False
         self.text_lost = False  # the stream has a gap: what follows is not shown until the run tells its whole text
         self.outputs: dict[str, Any] = {}
+        self.asked: dict[str, Any] = {}  # what a person was asked, as Dify tells it
+        self.form: Form | None = None  # the same, if it can be answered through the API
         self.complete = False
         self.terminals: set[str] = set()  # the events seen that can end the answer
         self._replacement: str | None = None  # the whole text, once Dify has taken back what it streamed
@@ -137,6 +140,8 @@ class Run:
         said = self.text.length or self._replacement or self.files.links
         if self.stopped and not said:
             return self.fail(RunFailed("The run was stopped in Dify before it said anything.", code="run_stopped"))
+        if "human_input_required" in self.terminals and self.form is None:
+            return self.fail(_unanswerable(self.asked))
         try:
             settled, is_better = self._settled_text()
         except GatewayError as error:
@@ -164,6 +169,7 @@ class Run:
             files=self.files.links,
             citations=self._cited(),
             workflow_run_id=self.workflow_run_id,
+            form=self.form,
         )
         return [*events, end]
 
@@ -201,7 +207,7 @@ class Run:
         and where nothing was streamed or something was lost. (A settled text that the stream only goes beyond is never
         better: 0.15 forgets there what a node said before its retry.)
         """
-        if self.stopped:
+        if self.stopped or self.form is not None:
             return None, False
         if self.mode is not AppMode.WORKFLOW:
             answer = self.outputs.get("answer")
@@ -232,3 +238,11 @@ class Run:
         last = next(reversed(self._limits.values()), False)
         limit_reached = self._limits.get(speaker, last) if isinstance(speaker, str) else last
         return FinishReason.LENGTH if limit_reached else FinishReason.STOP
+
+
+def _unanswerable(asked: dict[str, Any]) -> RunFailed:
+    """A person is asked elsewhere: by e-mail, or by a Dify (1.13) whose API has no way to answer."""
+    node = next((title for name in ("node_title", "node_id") if isinstance(title := asked.get(name), str)), "")
+    at_node = f" at its node {one_line(node, 100)!r}" if node else ""
+    message = f"The app waits for a human's input{at_node}, which cannot be given through this API."
+    return RunFailed(message, code="human_input_required")

@@ -14,6 +14,7 @@ from itertools import groupby
 from gateway.errors import GatewayError
 from gateway.exchange.citation import Citation
 from gateway.exchange.file_link import FileLink
+from gateway.exchange.form import Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Finished:
     citations: tuple[Citation, ...] = ()
     workflow_run_id: str | None = None  # which some versions tell later than Started
     questions: tuple[str, ...] = ()  # that could come next, where they were asked for
+    form: Form | None = None  # the run is not over: it waits for a person's answer to this
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerEvent, FinishReason, Usage
 from gateway.exchange.citation import Citation
 from gateway.exchange.file_link import FileLink
+from gateway.exchange.form import Form, FormAction, FormField
 
 _KINDS = {kind.__name__: kind for kind in get_args(AnswerEvent)}
 _ERRORS = {
@@ -40,7 +41,7 @@ def decode_events(text: str) -> list[AnswerEvent]:
 def _plain(value: object) -> dict[str, Any]:
     if isinstance(value, GatewayError):
         return {"kind": type(value).__name__, **vars(value)}
-    if isinstance(value, Usage | Citation | FileLink):
+    if isinstance(value, Usage | Citation | FileLink | Form):
         return asdict(value)
     raise TypeError(f"no JSON for {type(value)}")
 
@@ -56,6 +57,9 @@ def _value(name: str, value: Any) -> Any:
         return tuple(FileLink(**one) for one in value)
     if name == "citations":
         return tuple(Citation(**one) for one in value)
+    if name == "form":
+        fields = tuple(FormField(**{**one, "options": tuple(one["options"])}) for one in value.pop("fields"))
+        return Form(**value | {"fields": fields, "actions": tuple(FormAction(**one) for one in value["actions"])})
     if name == "questions":
         return tuple(value)
     return FinishReason(value) if name == "reason" else value

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.exchange.answer import AnswerEvent
+from gateway.exchange.form import Form
+from gateway.exchange.form_stage import FormStage
 from gateway.exchange.hold_back import HoldBackStage
 from gateway.exchange.reasoning import Reasoning, ReasoningStage
 from gateway.exchange.stop_sequences import CutStage, StopSequences, TextLimit
@@ -28,10 +30,12 @@ class Stage(Protocol):
         """Take the next batch; the result may be the same list, or empty."""
 
 
-def answer_stages(turn: Turn, syntax: CallSyntax, new_call_id: Callable[[int], str]) -> Sequence[Stage]:
+def answer_stages(
+    turn: Turn, syntax: CallSyntax, new_call_id: Callable[[int], str], form_call_id: Callable[[Form], str]
+) -> Sequence[Stage]:
     """The steps for the answer to `turn`, in order; none for what the turn does not ask for.
 
-    `new_call_id` gives the id of the answer's call number 0, 1, …
+    `new_call_id` gives the id of the answer's call number 0, 1, …; `form_call_id` that of one that shows a form.
     """
     # A parser can do nothing with thoughts in the text.
     unreadable = turn.response_format is not None and turn.reasoning is Reasoning.INLINE
@@ -47,4 +51,5 @@ def answer_stages(turn: Turn, syntax: CallSyntax, new_call_id: Callable[[int], s
     if turn.max_characters is not None:
         limit = turn.max_characters
         stages.append(CutStage(lambda: TextLimit(limit)))
+    stages.append(FormStage(turn, form_call_id))
     return stages

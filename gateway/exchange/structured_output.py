@@ -78,7 +78,7 @@ class StructuredOutput:
 
     def _end(self, end: Finished) -> list[AnswerEvent]:
         whole = "".join(self._text) if end.text is None else end.text
-        if end.reason is FinishReason.TOOL_CALLS or end.reason is FinishReason.CONTENT_FILTER:
+        if end.reason in (FinishReason.TOOL_CALLS, FinishReason.CONTENT_FILTER) or end.form is not None:
             return [end]
         try:
             text = self._finish_shown() if self._shown else self._extract(whole)

@@ -6,16 +6,17 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from tests.simulator.failures import provider_error
-from tests.simulator.node_values import made_file, pause_events, process_data
+from tests.simulator.node_values import answer_of, form_filled, made_file, pause_events, process_data
 from tests.simulator.nodes import Nodes
 from tests.simulator.producer import BlockingReply, Producer, new_id
 from tests.simulator.speech import THOUGHTS, Failure, Token, answer_tokens, shows_reasoning_events, speak
-from tests.simulator.steps import Event, Send, SendPing, Silence, Step, Turn
+from tests.simulator.steps import AwaitForm, Event, Send, SendPing, Silence, Step, Turn, Wait
 from tests.simulator.usage import ZERO, usage_of
 
 _STOPPED = "Stopped by user."
 _ABORTED = "Aborted: User requested stop"
 _DEFAULT_TEXT = "DEFAULT TEXT"
+_QUEUE_SECONDS = 0.2  # until a worker takes a resumed run up
 
 
 class FlowApp(Producer):
@@ -25,6 +26,7 @@ class FlowApp(Producer):
         super().__init__(turn, **options)
         self.nodes = Nodes(turn, {"id": turn.end_user_id, "user": turn.user})
         self.outputs: Any = None
+        self.form_reply: dict[str, Any] | None = None
         self.aborted = turn.script.stoprace  # somebody else's stop: the text goes on, the run fails
         self._is_chatflow = turn.app.mode == "advanced-chat"
         self._files: list[dict[str, Any]] = []
@@ -43,10 +45,14 @@ class FlowApp(Producer):
             if not done:
                 return
         if script.paused and self.turn.profile.reasoning_chunks:
-            self.status = "paused"
             for event in pause_events(self.nodes, self.seconds, self._total_tokens()):
                 yield Send(event)
-            return
+            yield AwaitForm()
+            yield Wait(_QUEUE_SECONDS)
+            yield Send(form_filled(self.nodes, self.form_reply or {}))
+            for text in ("\n", *answer_of(self.form_reply or {})):
+                self.answer += text
+                yield Send(self._chunk(text), tokens=1)
         yield from self._last_node()
         yield from self._finish()
 

@@ -67,21 +67,55 @@ def process_data(turn: Turn, usage: dict[str, Any] | None = None) -> dict[str, A
     return {"model_mode": "chat", "prompts": prompts, **used, **model}
 
 
+def form_of(turn: Turn) -> dict[str, Any]:
+    """What a person is asked."""
+    return {
+        "form_content": "Send it?",
+        "inputs": [{"type": "paragraph", "output_variable_name": "note", "default": None}],
+        "actions": [
+            {"id": "approve", "title": "Approve", "button_style": "primary"},
+            {"id": "reject", "title": "Request changes", "button_style": "default"},
+        ],
+        "resolved_default_values": {},
+        "expiration_time": turn.created_at + 86_400,
+    }
+
+
+def form_token(turn: Turn) -> str | None:
+    """By which the form can be answered; none where it went out by e-mail."""
+    return None if turn.script.paused == "email" else f"tok_{turn.workflow_run_id[:8]}"
+
+
+def answer_of(reply: dict[str, Any]) -> list[str]:
+    """What the app says once it is answered."""
+    note = reply.get("inputs", {}).get("note")
+    return [f"{reply.get('action')}d", *([": ", note] if note else [])]
+
+
+def form_filled(nodes: Nodes, reply: dict[str, Any]) -> Event:
+    """The first event after an answer."""
+    data = {
+        "node_id": "human",
+        "node_title": "Approval",
+        "rendered_content": "Send it?",
+        "action_id": reply.get("action"),
+        "action_text": str(reply.get("action")).title(),
+        "submitted_data": reply.get("inputs"),
+    }
+    return nodes.event("human_input_form_filled", data=data)
+
+
 def pause_events(nodes: Nodes, seconds: float, tokens: int) -> Iterator[Event]:
-    """A human is asked; nobody answers."""
+    """A human is asked."""
     turn = nodes.turn
     form = {
         "form_id": str(uuid4()),
         "node_id": "human",
         "node_title": "Approval",
-        "form_content": "Send it?",
-        "inputs": [{"type": "paragraph", "output_variable_name": "note", "default": None}],
-        "actions": [{"id": "approve", "title": "Approve", "button_style": "primary"}],
+        **form_of(turn),
         "display_in_ui": False,
-        "form_token": "tok_1",
+        "form_token": form_token(turn),
         "approval_channels": [],
-        "resolved_default_values": {},
-        "expiration_time": turn.created_at + 86_400,
     }
     yield nodes.event("human_input_required", data=form)
     yield nodes.event(

@@ -11,7 +11,9 @@ from urllib.parse import parse_qsl
 from tests.simulator import attachments, checks, conversation_api, describe
 from tests.simulator.apps import App
 from tests.simulator.generation import Caller, generate, not_found
+from tests.simulator.node_values import form_of, form_token
 from tests.simulator.replies import AnyReply, Reply, StreamReply, error, html_reply, json_reply
+from tests.simulator.runs import Run
 from tests.simulator.wire import HttpRequest
 
 if TYPE_CHECKING:
@@ -205,6 +207,33 @@ def _events(call: Call) -> AnyReply:
     return StreamReply(run, skip=len(run.log) - (1 if run.ended else 0))
 
 
+def _form(call: Call) -> AnyReply:
+    """What a paused run asks."""
+    form = form_of(_form_run(call, call.app()).turn)
+    form["user_actions"] = form.pop("actions")
+    return json_reply(form)
+
+
+def _answer_form(call: Call) -> AnyReply:
+    """A person answers, and the run goes on; once only."""
+    caller, body = call.posting("flow")
+    run = _form_run(call, caller.app)
+    actions = [action["id"] for action in form_of(run.turn)["actions"]]
+    if body.get("action") not in actions or not isinstance(body.get("inputs"), dict):
+        raise error(400, "invalid_form_data", "Invalid action or inputs.")
+    run.answer_form(body)
+    return json_reply({})
+
+
+def _form_run(call: Call, app: App) -> Run:
+    runs = [run for run in call.simulator.runs if run.app.key == app.key and form_token(run.turn) == call.arguments[0]]
+    if not runs:
+        raise not_found(call.simulator, "Form not found", call.path)
+    if not runs[0].form_open:
+        raise error(412, "human_input_form_submitted", "This form has already been submitted.")
+    return runs[0]
+
+
 def _always(simulator: Simulator) -> bool:
     return True
 
@@ -228,6 +257,8 @@ _TABLE: tuple[tuple[str, str, Handler, Callable[[Simulator], bool]], ...] = (
     ("POST", f"/v1/workflows/{_ID}/run", _generate("workflow"), _where("workflow_id_routes")),
     ("POST", f"/v1/workflows/tasks/{_ID}/stop", _stop("workflow"), _always),
     ("GET", f"/v1/workflow/{_ID}/events", _events, _where("events_route")),
+    ("GET", f"/v1/form/human_input/{_ID}", _form, _where("events_route")),
+    ("POST", f"/v1/form/human_input/{_ID}", _answer_form, _where("events_route")),
     ("POST", "/v1/files/upload", _upload, _always),
     ("POST", "/v1/audio-to-text", _no_speech_to_text, _always),
     ("POST", "/v1/text-to-audio", _no_text_to_speech, _always),

@@ -12,7 +12,7 @@ from typing import Any
 from tests.simulator.apps import CHAT_MODES, App
 from tests.simulator.flow_app import FlowApp
 from tests.simulator.producer import Producer
-from tests.simulator.steps import Break, Send, SendPing, Silence, Step, Turn, Wait
+from tests.simulator.steps import AwaitForm, Break, Send, SendPing, Silence, Step, Turn, Wait
 
 PING = b"event: ping\n\n"
 
@@ -22,7 +22,12 @@ class Quiet:
     """In a run's log: from here on no pings."""
 
 
-LogEntry = bytes | Break | Quiet
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """In a run's log: who listens hears no more."""
+
+
+LogEntry = bytes | Break | Quiet | Paused
 
 
 class Run:
@@ -48,6 +53,9 @@ class Run:
         self.log: list[LogEntry] = []
         self._changed = asyncio.Event()
         self._halt = asyncio.Event()
+        self.form_reply: dict[str, Any] | None = None  # what a person has answered
+        self.form_open = False
+        self._answered = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._drive())
 
     @property
@@ -63,6 +71,11 @@ class Run:
             self.producer.aborted = True  # the text goes on to its end
             return
         asyncio.get_running_loop().call_later(delay, self._halt.set)
+
+    def answer_form(self, reply: dict[str, Any]) -> None:
+        """A person has answered; the run goes on."""
+        self.form_open, self.form_reply = False, reply
+        self._answered.set()
 
     async def wait(self) -> None:
         await asyncio.shield(self._task)
@@ -112,6 +125,12 @@ class Run:
             if not step.pings:
                 self._append(Quiet())
             await self._halt.wait()
+        elif isinstance(step, AwaitForm):
+            self.form_open = True
+            self._append(Paused())
+            await self._either(self._answered, self._halt)
+            if isinstance(self.producer, FlowApp):
+                self.producer.form_reply = self.form_reply
         elif isinstance(step, Break):
             self._append(step)
             return False
@@ -139,6 +158,15 @@ class Run:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+    @staticmethod
+    async def _either(*events: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

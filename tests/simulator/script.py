@@ -88,7 +88,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     Directive("unknown", "", "mix in events no release has", _flag),
     Directive("tts", "", "tts_message events, also after the terminal event", _flag),
     Directive("retry", "", "the LLM node fails and retries, garbling the text (chatflow)", _flag),
-    Directive("paused", "", "wait for a human (flows of 1.16)", _flag),
+    Directive("paused", "[email]", "wait for a human (flows of 1.16); email: who cannot answer through the API", str),
     Directive("stopped", "", "end as if somebody had stopped the run", _flag),
     Directive("stoprace", "", "a stop comes between two nodes: the run ends as a failure (flows)", _flag),
     Directive("partial", "", "end with partial-succeeded (flows)", _flag),
@@ -97,7 +97,7 @@ DIRECTIVES: tuple[Directive, ...] = (
 )
 _BY_NAME = {directive.name: directive for directive in DIRECTIVES}
 # Where the value may be left out, what a bare name means.
-_BARE = {"think": "whole", "tool": "call", "cite": "file"}
+_BARE = {"think": "whole", "tool": "call", "cite": "file", "paused": "api"}
 _BARE |= dict.fromkeys(("stall", "mute", "drop", "rst", "eof"), "0")
 
 
@@ -144,7 +144,7 @@ class Script:
     unknown: bool = False
     tts: bool = False
     retry: bool = False
-    paused: bool = False
+    paused: str | None = None
     stopped: bool = False
     stoprace: bool = False
     partial: bool = False

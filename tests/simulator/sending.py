@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from tests.simulator.replies import SSE, BlockingWait, Misbehave, Recording, Reply, StreamReply, head_of
-from tests.simulator.runs import PING, LogEntry, Quiet, Run
+from tests.simulator.runs import PING, LogEntry, Paused, Quiet, Run
 from tests.simulator.steps import Break
 from tests.simulator.versions import VersionProfile, spaced_json
 from tests.simulator.wire import Connection, HttpRequest
@@ -96,6 +96,8 @@ class Sender:
                 position += 1
                 if isinstance(entry, Quiet):
                     pings.silence()
+                elif isinstance(entry, Paused):
+                    return
                 else:
                     yield entry
             elif run.ended:

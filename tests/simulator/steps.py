@@ -39,13 +39,18 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitForm:
+    """The run is paused: its streams end, and it goes on when somebody answers its form."""
+
+
+@dataclass(frozen=True, slots=True)
 class Break:
     """The connection ends here: "drop" (FIN without the last chunk), "rst", or "eof" (a clean end)."""
 
     how: str
 
 
-Step = Send | SendPing | Wait | Silence | Break
+Step = Send | SendPing | Wait | Silence | AwaitForm | Break
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class ToolCallStage:
         if not self._asked_again and end.text is not None:
             self._settled = self._text_of(end.text)
         end = replace(end, text=self._settled)
-        if end.reason is not FinishReason.STOP:
+        if end.reason is not FinishReason.STOP or end.form is not None:
             return end
         problems, self._problems = self._problems, []
         if not problems and self._choice.required and not self._calls:

@@ -12,7 +12,8 @@ from gateway.dify_api.answer_reader import AnswerReader
 from gateway.dify_api.app import AppMode
 from gateway.dify_api.outputs import render_outputs
 from gateway.errors import UpstreamTruncated
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta, Usage
+from gateway.exchange.form import Form, FormAction
 from gateway.sse import SSEDecoder
 
 TRACES = Path(__file__).parents[2] / "traces"
@@ -254,7 +255,6 @@ FAILED = {
     "1.12.1/stoprace_iter_1": ("", "RunFailed", "run_stopped"),
     "1.12.1/stoprace_loop_3": ("", "RunFailed", "run_stopped"),
     "1.16-handmade/chatflow_failed_no_error": ("Part", "RunFailed", "run_failed"),
-    "1.16-handmade/workflow_pause": ("Draft", "RunFailed", "human_input_required"),
 }
 
 
@@ -348,6 +348,16 @@ def test_a_workflow_s_switch_for_citations_is_followed() -> None:
     events = [told for frame in SSEDecoder().feed(path.read_bytes()) for told in reader.receive_data(frame)]
     assert isinstance(events[-1], Finished)
     assert events[-1].citations == ()
+
+
+def test_a_paused_run_tells_what_it_waits_for() -> None:
+    events = read_trace("1.16-handmade/workflow_pause")
+    assert streamed(events) == "Draft"
+    assert events[-1] == Finished(
+        usage=Usage(0, 0, 24),
+        workflow_run_id="r-5",
+        form=Form("tok_1", "r-5", "Send it?", (), (FormAction("approve", "Approve"),)),
+    )
 
 
 def test_reasoning_is_told_apart() -> None:

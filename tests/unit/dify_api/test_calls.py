@@ -150,9 +150,19 @@ def test_no_id_and_no_user_can_leave_its_place(ids: str, user: str) -> None:
     assert asked == {"user": [user]}
     path, asked = question(calls.last_messages(ids, user))
     assert (path, asked) == ("/messages", {"conversation_id": [ids], "user": [user], "limit": ["1"]})
+    assert calls.form(ids).path.split("/")[1:] == ["form", "human_input", quote(ids, safe="")]
+    assert calls.submit_form(ids, "yes", {}, user).path == calls.form(ids).path
     path, asked = question(calls.suggestions(ids, user))
     assert path.split("/")[1:] == ["messages", quote(ids, safe=""), "suggested"]
     assert asked == {"user": [user]}
+
+
+def test_a_form_is_answered_as_documented() -> None:
+    call = calls.submit_form("tok", "approve", {"note": "fine"}, "u1")
+    assert (call.method, call.path) == ("POST", "/form/human_input/tok")
+    assert json.loads(call.body or b"") == {"inputs": {"note": "fine"}, "action": "approve", "user": "u1"}
+    with pytest.raises(InvalidRequest):
+        calls.submit_form("tok", "approve", {"note": float("inf")}, "u1")
 
 
 def test_apps_describe_themselves_without_a_body() -> None:

@@ -26,6 +26,7 @@ from gateway.exchange.answer import (
 from gateway.exchange.citation import Citation
 from gateway.exchange.event_codec import decode_events, encode_events
 from gateway.exchange.file_link import FileLink
+from gateway.exchange.form import Form, FormAction, FormField
 
 EVENTS: list[AnswerEvent] = [
     Started("task"),
@@ -37,6 +38,7 @@ EVENTS: list[AnswerEvent] = [
     Finished(),
     *(Finished(reason, Usage(1, 2, 3), "settled") for reason in FinishReason),
     Finished(text=""),
+    Finished(form=Form("tok", "run", "Send?", (FormField("note", options=("a", "b")),), (FormAction("yes", "Yes"),))),
     Finished(files=(FileLink("https://x/a.png", "image", "a.png", "image/png", 12), FileLink("https://x/b"))),
     Finished(usage=Usage(1, 2, 3, 4, 5, "0.0000390", "USD"), workflow_run_id="run", questions=("And you?", "Why?")),
     Finished(

@@ -158,11 +158,11 @@ def test_a_retried_node_garbles_the_text_but_not_the_outputs() -> None:
     assert (finished["data"]["status"], finished["data"]["outputs"]["answer"]) == ("partial-succeeded", "DEFAULT TEXT")
 
 
-def test_a_pause_asks_a_human_and_ends() -> None:
-    assert names(events(apps.DEMO_CHATFLOW, "[[n=1 paused]]", "1.16.0"))[-2:] == [
-        "human_input_required",
-        "workflow_paused",
-    ]
+def test_a_pause_asks_a_human_and_goes_on_when_answered() -> None:
+    told = names(events(apps.DEMO_WORKFLOW, "[[n=1 paused]]", "1.16.0"))
+    asked = told.index("human_input_required")
+    assert told[asked + 1 : asked + 4] == ["workflow_paused", "human_input_form_filled", "text_chunk"]
+    assert told[-1] == "workflow_finished"
 
 
 def test_speech_goes_on_after_the_terminal_event() -> None:
