@@ -72,8 +72,11 @@ class LiveAnswer:
         """Wait for more of the answer. Raises the GatewayError that ends it without an event, or ClientLeft."""
         while not self._complete and (events := await self._run.next_batch()):
             events = self._pass_stages(events)
+            if self._belonging.is_side_call:
+                events = _unnamed(events)
             if events:
-                return await self._suggest(self._remember(self._named(events)))
+                events = self._remember(events)
+                return await self._suggest(events) if type(events[-1]) is Finished else events
         return []
 
     def abandon(self) -> None:
@@ -151,12 +154,6 @@ class LiveAnswer:
         """Say which file Dify refused; if it has lost one, the next attempt must not trip over it again."""
         if self._files.blame(error):
             self._services.uploads.forget(self._app, self._user, self._files)
-
-    def _named(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
-        """No client is to go on in the conversation of a side call."""
-        if not self._belonging.is_side_call:
-            return events
-        return [replace(event, conversation_id=None) if isinstance(event, Started) else event for event in events]
 
     def _ask_again(self, rejected: Rejected) -> list[AnswerEvent]:
         """Ask the app once more, in the same conversation if it has one; not a second time."""
@@ -262,3 +259,8 @@ class LiveAnswer:
         if self._rejected is not None:
             outcome = "ok" if isinstance(end, Finished) else "failed"
             metrics.second_answers.labels(model, self._rejected.error.code, outcome).inc()
+
+
+def _unnamed(events: list[AnswerEvent]) -> list[AnswerEvent]:
+    """No client is to go on in the conversation of a side call."""
+    return [replace(event, conversation_id=None) if isinstance(event, Started) else event for event in events]

@@ -100,8 +100,11 @@ class Transfer:
                 if self._error is not None:
                     raise self._error
                 return b""
-            else:
-                await self._wait()
+            else:  # as in _wait, without a layer for each piece
+                if self._interruption is None:
+                    await self._doorbell
+                if self._interruption is not None:
+                    await self._wait()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
@@ -123,7 +126,7 @@ class Transfer:
 
     def note_progress(self) -> None:
         """The reader has seen a real event, not only a ping."""
-        self.progress_at = self._clock()
+        self.progress_at = self.last_byte_at
 
     def cancel(self, error: GatewayError | None = None) -> None:
         """Close the connection now; a waiting reader gets `error`, or a plain end. Safe to call at any time."""

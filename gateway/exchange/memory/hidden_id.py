@@ -22,6 +22,8 @@ from gateway.exchange.memory.stateless import Stateless
 from gateway.exchange.memory.thread import Outcome, Scope, Thread, files_of
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
+_BLOCK = 4096  # characters of an answer that wait to be read together
+
 
 class HiddenId:
     """Continues the conversation that the last answer's token names, if the history is what it was."""
@@ -72,8 +74,19 @@ class HiddenThread:
         self._seal = seal
         self._transcript = Transcript(turn.messages, seal.transcript_key)
         self._ending = Ending()
+        self._pieces: list[str] = []  # of the answer, not yet read
+        self._size = 0
 
     def feed(self, text: str) -> None:
+        # Kept together, as a token costs each of the two more to take than to read.
+        self._pieces.append(text)
+        self._size += len(text)
+        if self._size >= _BLOCK:
+            self._settle()
+
+    def _settle(self) -> None:
+        text = "".join(self._pieces)
+        self._pieces, self._size = [], 0
         self._transcript.feed(text)
         self._ending.feed(text)
 
@@ -81,7 +94,8 @@ class HiddenThread:
         if whole is not None:
             self._transcript = Transcript(self._turn.messages, self._seal.transcript_key)
             self._ending = Ending()
-            self.feed(whole)
+            self._pieces = [whole]
+        self._settle()
         token = self._token(conversation_id, message_id, self._transcript.finish())
         return self._leave(token) if token else ""
 
