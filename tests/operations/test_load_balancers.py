@@ -208,7 +208,7 @@ async def test_a_rolling_restart_loses_nothing(name: str, simulator: Simulator, 
             await gateway.start()
             await asyncio.sleep(0.6)  # the balancer sees it
     assert workers.lost == []
-    assert len(workers.answered) > 150
+    assert len(workers.answered) >= 120
     # Nothing was asked twice, whatever was retried on the way.
     assert asked(simulator) == Counter(workers.answered)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-WORDS = 10  # of each answer
+WORDS = 6  # of each answer
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Workers:
 
     async def _ask(self, question: str) -> str:
         """The answer's text. Raises ValueError where it is not whole."""
-        content = f"{question} [[n={WORDS} delay=0.05]]"
+        content = f"{question} [[n={WORDS} delay=0.08]]"
         body = {"model": self.model, "stream": True, "user": question}
         body["messages"] = [{"role": "user", "content": content}]
         text, done = "", False
