@@ -28,6 +28,9 @@ class FormStage:
         self._calls = 0
 
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
+        if len(events) == 1 and type(events[0]) is TextDelta:  # nearly always
+            self._said = True
+            return events
         for event in events:
             self._said = self._said or type(event) is TextDelta
             self._calls += type(event) is ToolCallDelta and event.id is not None

@@ -27,6 +27,9 @@ class ReasoningStage:
         self._tag_open = False  # INLINE: a <think> without its end is in the text
 
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
+        only = events[0] if len(events) == 1 and not self._tag_open else None
+        if type(only) is TextDelta and self._splitter.lets_pass(only.text):  # nearly always
+            return events
         told: list[AnswerEvent] = []
         for event in events:
             if isinstance(event, TextDelta):

@@ -45,7 +45,11 @@ def identify(
         if not _KEY.fullmatch(key):
             raise InvalidRequest(f"{KEY_HEADER} must be 1 to 255 visible ASCII characters.", param=KEY_HEADER)
         # All that Dify could get; how a client wants its answer back is its own affair.
-        question = repr(replace(turn, model=model, stream=False, include_usage=False, ignored=(), details=Details.OFF))
+        question = repr(
+            replace(
+                turn, model=model, stream=False, include_usage=False, max_tokens=None, ignored=(), details=Details.OFF
+            )
+        )
         name = _digest("key", client_key, endpoint, model, key)
         return Identity(name, _digest(client_key, question, repr(belonging)), keyed=True, repeats=True)
     if (retries := headers.get(RETRY_COUNT_HEADER)) is not None:

@@ -84,3 +84,12 @@ async def test_a_flow_s_nodes_are_named_if_switched_on(
     thoughts, text = await whole(gateway, "Demo Chatflow", "[[n=2 think]]")
     assert text == "w1 w2 "
     assert thoughts == f"• START\n• LLM\n\n{THOUGHTS}\n• ANSWER"
+
+
+@pytest.mark.parametrize("version", ["0.15.3", "1.12.1"])
+@pytest.mark.parametrize(
+    ("model", "recording"),
+    [("Demo Chatbot", "think_chat"), ("Demo Chatbot", "ml_think"), ("Demo Chatflow", "think_chatflow")],
+)
+async def test_recorded_thoughts(gateway: Gateway, version: str, model: str, recording: str) -> None:
+    assert await whole(gateway, model, f"[[replay={version}/{recording}]]") == (THOUGHTS, "w1 w2 ")

@@ -72,6 +72,15 @@ def test_plain_texts_pass_as_they_are() -> None:
     stage = ReasoningStage(Reasoning.FIELD)
     events: list[AnswerEvent] = [Started("t"), TextDelta("An "), TextDelta("answer.")]
     assert all(told is event for told, event in zip(stage.feed(events), events, strict=True))
+    alone: list[AnswerEvent] = [TextDelta("More.")]
+    assert stage.feed(alone) is alone
+
+
+@pytest.mark.parametrize("wish", Reasoning)
+def test_batches_make_no_difference(wish: Reasoning) -> None:
+    together = ReasoningStage(wish).feed([*STEPS[:-1], *ANSWER])
+    stage = ReasoningStage(wish)
+    assert [told for event in [*STEPS[:-1], *ANSWER] for told in stage.feed([event])] == together
 
 
 def test_what_was_held_back_comes_before_the_end() -> None:
