@@ -123,6 +123,12 @@ def _read_form(run: Run, event: Event) -> list[AnswerEvent]:
     return []
 
 
+def _read_resumption(run: Run, event: Event) -> list[AnswerEvent]:
+    """A run goes on, and its stream does not say again that it has started."""
+    run.is_flow = True
+    return []
+
+
 def _read_pause(run: Run, event: Event) -> list[AnswerEvent]:
     """The run waits, and the stream ends here. Of several forms the first is shown; the next pause has the others."""
     data = _data(event)
@@ -203,8 +209,8 @@ READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
     "workflow_finished": _read_workflow_finished,
     "workflow_paused": _read_pause,  # >= 1.13
     "human_input_required": _read_form,  # >= 1.14
-    "human_input_form_filled": _skip,
-    "human_input_form_timeout": _skip,
+    "human_input_form_filled": _read_resumption,
+    "human_input_form_timeout": _read_resumption,
     "node_started": _read_node_started,
     "node_finished": _read_node_finished,
     "node_retry": _read_node_retry,

@@ -104,23 +104,29 @@ async def test_a_form_that_went_out_by_mail_is_an_error(gateway: Gateway) -> Non
     assert "'Approval'" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("stream", "choice"), [(False, "auto"), (True, "auto"), (True, "required")])
 async def test_a_client_with_a_tool_for_forms_is_asked_by_a_call(
-    gateway: Gateway, simulator: Simulator, stream: bool
+    gateway: Gateway, simulator: Simulator, stream: bool, choice: str
 ) -> None:
     tool = {"type": "function", "function": {"name": "submit_form", "parameters": {"type": "object"}}}
     chat: list[dict[str, Any]] = [{"role": "user", "content": "Draft it. [[n=2 paused]]"}]
-    body: dict[str, Any] = {"model": "Demo Workflow", "messages": chat, "tools": [tool], "stream": stream}
+    body: dict[str, Any] = {
+        "model": "Demo Workflow",
+        "messages": chat,
+        "tools": [tool],
+        "tool_choice": choice,
+        "stream": stream,
+    }
     answer = await gateway.http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 200, answer.text
     if stream:
         frames = [frame.removeprefix("data: ") for frame in answer.text.split("\n\n") if frame.startswith("data: {")]
         choices = [json.loads(frame)["choices"][0] for frame in frames]
-        (call,) = [call for choice in choices for call in choice["delta"].get("tool_calls", [])]
+        (call,) = [call for one in choices for call in one["delta"].get("tool_calls", [])]
         reason = choices[-1]["finish_reason"]
     else:
-        choice = answer.json()["choices"][0]
-        (call,), reason = choice["message"]["tool_calls"], choice["finish_reason"]
+        first = answer.json()["choices"][0]
+        (call,), reason = first["message"]["tool_calls"], first["finish_reason"]
     assert (reason, call["function"]["name"]) == ("tool_calls", "submit_form")
     asked = json.loads(call["function"]["arguments"])
     assert [action["id"] for action in asked["actions"]] == ["approve", "reject"]
@@ -128,6 +134,13 @@ async def test_a_client_with_a_tool_for_forms_is_asked_by_a_call(
     chat.append({"role": "assistant", "content": None, "tool_calls": [call]})
     reply = {"action": asked["actions"][0]["id"], "inputs": {"note": "fine"}}
     chat.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(reply)})
-    answer = await gateway.http.post("/v1/chat/completions", json={**body, "stream": False})
+    answer = await gateway.http.post("/v1/chat/completions", json={**body, "tool_choice": "auto", "stream": False})
     assert answer.json()["choices"][0]["message"]["content"].endswith("approved: fine")
     assert len(simulator.runs) == 1
+
+
+async def test_a_client_that_wants_json_gets_an_error_and_no_form(gateway: Gateway, simulator: Simulator) -> None:
+    answer = await gateway.chat("Demo Workflow", "[[n=1 paused]]", response_format={"type": "json_object"})
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "human_input_required"
+    assert len(simulator.runs) == 1  # and the app is not asked again

@@ -24,6 +24,7 @@ from gateway.exchange.answer import (
     Usage,
 )
 from gateway.exchange.file_link import FileLink
+from gateway.exchange.form import Form, FormAction
 
 Event = dict[str, Any]
 USAGE = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
@@ -682,3 +683,45 @@ def test_an_agent_s_texts_are_parted_but_compared_without_the_gap() -> None:
     assert text_of(events) == "Let me look.\n\nNoon."
     assert isinstance(events[-1], Finished)
     assert events[-1].reason is FinishReason.STOP
+
+
+# --- a person is asked ------------------------------------------------------------------------------------------------
+
+ASKED = {"form_token": "tok", "form_content": "Send?", "actions": [{"id": "yes", "title": "Yes"}]}
+FORM = Form("tok", "r", "Send?", (), (FormAction("yes", "Yes"),))
+
+
+def asks(**data: Any) -> Event:
+    return event("human_input_required", workflow_run_id="r", data=data)
+
+
+def paused(*reasons: Any) -> Event:
+    return event("workflow_paused", workflow_run_id="r", data={"reasons": list(reasons), "total_tokens": 5})
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [asks(**ASKED), paused(ASKED)],
+        [asks(), paused(ASKED)],  # 1.14.0-rc1
+        [asks(**ASKED), paused()],
+        [paused({"TYPE": "other"}, ASKED)],
+        [asks(**ASKED), paused({**ASKED, "form_token": "another"})],
+    ],
+)
+@pytest.mark.parametrize("variable", [None, "text"])
+def test_a_run_that_waits_for_a_person(frames: list[Event], variable: str | None) -> None:
+    answer = read(AppMode.WORKFLOW, flow_started(), *frames, output_variable=variable)
+    assert answer == [Finished(usage=Usage(0, 0, 5), workflow_run_id="r", form=FORM)]
+
+
+def test_the_stream_may_end_without_the_pause() -> None:
+    assert end_of(read(AppMode.ADVANCED_CHAT, flow_started(), message("Draft"), asks(**ASKED))).form == FORM
+
+
+def test_a_resumed_chatflow_ends_with_two_events_too() -> None:
+    reader = AnswerReader(AppMode.ADVANCED_CHAT)
+    receive(reader, event("human_input_form_filled", workflow_run_id="r", data={}), message("Sent."))
+    assert receive(reader, MESSAGE_END) == []
+    (end,) = receive(reader, flow_finished({"answer": "Sent."}, total=3))
+    assert end == Finished(usage=Usage(2, 1, 3), workflow_run_id="r")
