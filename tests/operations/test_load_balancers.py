@@ -9,14 +9,13 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.operations.gateways import RunningGateway, running_gateways
+from tests.operations.deployment import deployment
 from tests.operations.load_balancers import BALANCERS, CONF, balancer
 from tests.operations.workers import Workers
 from tests.simulator.server import Simulator
@@ -42,21 +41,6 @@ def test_the_shipped_file_is_valid(name: str, tmp_path: Path) -> None:
     }[name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-@asynccontextmanager
-async def deployment(
-    name: str, simulator: Simulator, directory: Path, change: dict[str, str] | None = None, **settings: str
-) -> AsyncIterator[tuple[str, list[RunningGateway]]]:
-    """Two gateways behind a balancer: its base URL, and them."""
-    async with AsyncExitStack() as opened:
-        gateways = await opened.enter_async_context(running_gateways(simulator, directory, **settings))
-        ports = [gateway.port for gateway in gateways]
-        base_url = await opened.enter_async_context(balancer(name, ports, directory, change))
-        async with asyncio.timeout(15), httpx.AsyncClient(base_url=base_url, trust_env=False) as http:
-            while (await http.get("/v1/models")).status_code != 200:  # until the first health check
-                await asyncio.sleep(0.05)
-        yield base_url, list(gateways)
 
 
 # --- one request ------------------------------------------------------------------------------------------------------

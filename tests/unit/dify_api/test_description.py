@@ -49,6 +49,7 @@ def test_a_recorded_info_is_read(path: Path) -> None:
     assert described.description == load(path)["description"]
     # Dify 0.15.3 tells no mode.
     assert described.mode == (mode_of(path) if path.parent.name == "1.12.1" else None)
+    assert described.keeps_first_inputs == (path.parent.name == "0.15.3")
 
 
 @pytest.mark.parametrize("path", PARAMETERS, ids=name_of)

@@ -100,6 +100,14 @@ def test_a_stream_from_its_role_to_done() -> None:
     ]
 
 
+def test_the_conversation_is_named_from_where_it_is_known() -> None:
+    started = replace(STARTED, conversation_id="c-1")
+    *chunks, _ = frames(renderer(include_usage=True).render([started, TextDelta("Hi"), Finished(usage=USAGE)]))
+    assert [chunk.get("conversation_id") for chunk in chunks] == [None, None, "c-1", "c-1"]
+    assert document(started, TextDelta("Hi"), Finished())["conversation_id"] == "c-1"
+    assert "conversation_id" not in document(STARTED, TextDelta("Hi"), Finished())
+
+
 def test_citations_come_before_the_end() -> None:
     end = Finished(citations=(Citation(1, "Whales", "A page", url="https://a.org/w"),), workflow_run_id="r")
     stream = ChatStreamRenderer(replace(turn(), details=Details.ON), ANSWER_ID, CREATED)

@@ -9,13 +9,15 @@ import pytest
 from gateway.client_keys import ClientKey
 from gateway.dify_api.app import App, AppKey, AppMode
 from gateway.errors import InvalidRequest
+from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
+from gateway.exchange.end_user import end_user
 from gateway.exchange.hold_back import Moderation
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.turn import Message, Role, Turn
 from gateway.load_settings import load_settings
-from gateway.web.wishes import details, holds_back, memory_mode, reasoning, smoothing, with_limit
+from gateway.web.wishes import belonging, details, holds_back, memory_mode, reasoning, smoothing, with_limit
 
 SETTINGS = load_settings({"CONVERSATION_MEMORY_MODE": "2", "SMOOTH_STREAMING": "auto"})
 
@@ -113,3 +115,52 @@ def test_an_unknown_word_is_an_error_of_the_header() -> None:
     with pytest.raises(InvalidRequest) as caught:
         details({"X-Dify-Details": "all"}, SETTINGS)
     assert caught.value.param == "X-Dify-Details"
+
+
+# --- whose a turn is --------------------------------------------------------------------------------------------------
+
+ID = "5f2c1b1e-8d0a-4c52-9f9e-0a7f6d3b2e1d"
+OTHER_ID = "0b4a9a52-76a1-4bd6-8a3d-6a5a1f0c9e77"
+
+
+def whose(headers: dict[str, str], *, is_side_call: bool = False, **asked: str) -> Belonging:
+    turn = Turn("m", (Message(Role.USER, "Hi"),), **asked)  # type: ignore[arg-type]
+    key = AppKey("app-x", "http://dify/v1")
+    return belonging(headers, ClientKey("sk"), key, SETTINGS, turn, is_side_call=is_side_call)
+
+
+NOBODY = end_user(None, "sk")
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked", "belongs"),
+    [
+        ({}, {}, Belonging(NOBODY, 2)),
+        ({"X-User-Id": "ann"}, {}, Belonging("ann", 2, is_named=True)),
+        ({"X-User-Id": "ann", "X-OpenWebUI-User-Id": "7"}, {}, Belonging("7", 2, is_named=True)),
+        ({"X-User-Id": "ann"}, {"user": "bob"}, Belonging("bob", 2, is_named=True)),
+        ({"X-User-Id": "  "}, {}, Belonging(NOBODY, 2)),
+        ({"X-User-Id": "{{LIBRECHAT_USER_ID}}"}, {}, Belonging(NOBODY, 2)),
+        ({"X-OpenWebUI-Chat-Id": " c "}, {}, Belonging(NOBODY, 2, chat_id="c")),
+        ({"X-Chat-Id": "b", "X-Conversation-Id": "{{x}}"}, {}, Belonging(NOBODY, 2, chat_id="b")),
+        ({"x-dify-conversation-id": ID}, {}, Belonging(NOBODY, 2, conversation_id=ID)),
+        ({"x-dify-conversation-id": ID}, {"conversation_id": OTHER_ID}, Belonging(NOBODY, 2, conversation_id=OTHER_ID)),
+        ({"x-dify-conversation-id": ""}, {}, Belonging(NOBODY, 2)),
+        ({"X-Conversation-Memory": "none"}, {}, Belonging(NOBODY, 0)),
+    ],
+)
+def test_a_turn_belongs_to_whom_the_request_names(
+    headers: dict[str, str], asked: dict[str, str], belongs: Belonging
+) -> None:
+    assert whose(headers, **asked) == belongs
+
+
+def test_a_side_call_belongs_to_a_person_and_to_no_chat() -> None:
+    headers = {"X-User-Id": "ann", "X-Chat-Id": "c", "x-dify-conversation-id": ID, "X-Conversation-Memory": "hidden"}
+    assert whose(headers, is_side_call=True) == Belonging("ann", 1, is_named=True, is_side_call=True)
+
+
+def test_a_header_that_names_no_conversation_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        whose({"x-dify-conversation-id": "new"})
+    assert refused.value.param == "x-dify-conversation-id"

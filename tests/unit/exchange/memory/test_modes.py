@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
+from gateway.exchange.memory import modes
 from gateway.exchange.memory.modes import MEMORY_MODES
+from gateway.exchange.memory.named import NamedThread
 from gateway.exchange.memory.thread import Scope, Thread
 from gateway.exchange.memory.zero_width import hide, strip
 from gateway.exchange.turn import Message, Prompt, Role, Turn
@@ -70,3 +72,12 @@ def test_a_query_is_never_empty_and_hides_nothing(mode: int, asked: Turn) -> Non
         assert thread.prompt.conversation_id is None  # nobody has signed anything
         assert thread.last_message_id is None
         assert thread.user == "ann"
+
+
+def test_what_the_client_names_goes_before_what_its_history_tells() -> None:
+    asked = turn((Role.USER, "hi"), (Role.ASSISTANT, "Hello"), (Role.USER, "on"))
+    named, chat = Scope("app-key", "ann", conversation_id="c-1"), Scope("app-key", "ann", is_chat=True)
+    for mode in MEMORY_MODES:
+        assert modes.recall(asked, named, mode).prompt == Prompt("on", "c-1")
+        assert isinstance(modes.recall(asked, chat, mode), NamedThread)
+        assert modes.recall(asked, Scope("app-key", "ann"), mode).prompt == recall(mode, asked).prompt
