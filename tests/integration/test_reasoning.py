@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
+from tests.simulator.server import Simulator
 
 THOUGHTS = "hmm let me think"
 
@@ -93,3 +94,18 @@ async def test_a_flow_s_nodes_are_named_if_switched_on(
 )
 async def test_recorded_thoughts(gateway: Gateway, version: str, model: str, recording: str) -> None:
     assert await whole(gateway, model, f"[[replay={version}/{recording}]]") == (THOUGHTS, "w1 w2 ")
+
+
+@pytest.mark.parametrize("wish", ["field", "inline", "drop"])
+async def test_a_chat_with_thoughts_goes_on_in_its_conversation(
+    start_gateway: StartGateway, simulator: Simulator, wish: str
+) -> None:
+    gateway = await start_gateway(simulator, CONVERSATION_MEMORY_MODE="2", REASONING=wish)
+    chat = [{"role": "user", "content": "[[n=2 think]]"}]
+    for text in ("And? [[n=3 think]]", "So? [[n=1]]"):
+        answer = await gateway.http.post("/v1/chat/completions", json={"model": "Demo Chatbot", "messages": chat})
+        chat.append({"role": "assistant", "content": answer.json()["choices"][0]["message"]["content"]})
+        chat.append({"role": "user", "content": text})
+    await gateway.http.post("/v1/chat/completions", json={"model": "Demo Chatbot", "messages": chat})
+    assert len({run.turn.conversation_id for run in simulator.runs}) == 1
+    assert [run.query for run in simulator.runs] == ["[[n=2 think]]", "And? [[n=3 think]]", "So? [[n=1]]"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +130,8 @@ def test_what_has_no_place_is_named() -> None:
     asked = {"temperature": 0, "seed": None, "store": False, "logprobs": True, "messages": [], "stop": "x"}
     assert without_a_place(asked) == ("temperature", "logprobs")
     assert set(WITHOUT_A_PLACE) <= set(CHAT_PARAMETERS)
+    readme = Path(__file__).parents[3].joinpath("README.md").read_text("utf-8")
+    assert [name for name in WITHOUT_A_PLACE if f"`{name}`" not in readme] == []
 
 
 @pytest.mark.parametrize(
