@@ -9,9 +9,10 @@ from gateway.dify_api.messages import is_last_message, newest_conversation, read
 from gateway.errors import GatewayError
 from gateway.exchange.belonging import Belonging
 from gateway.exchange.end_user import chat_user
+from gateway.exchange.memory.hidden_id import HiddenThread
 from gateway.exchange.memory.modes import HIDDEN, recall
 from gateway.exchange.memory.named import NamedThread
-from gateway.exchange.memory.thread import Outcome, Scope, Thread
+from gateway.exchange.memory.thread import NEWEST, Lookup, Outcome, Scope, Thread
 from gateway.exchange.turn import Role, Turn
 from gateway.services import Services
 
@@ -42,12 +43,14 @@ def recall_thread(turn: Turn, app: App, belonging: Belonging, pinned: str, servi
 
 async def settle(thread: Thread, turn: Turn, app: App, services: Services) -> Thread:
     """The thread that the question is put in, once Dify has said what it has."""
-    settled = not isinstance(thread, NamedThread) or thread.is_settled
-    if settled and not await _has_moved_on(thread, app, services):
-        return thread
-    if isinstance(thread, NamedThread) and (not settled or thread.last_message_id is not None):
-        return await _look_up(thread, turn, app, services)  # other nodes may have gone on with the chat
-    return thread.anew(Outcome.BRANCHED)
+    lookup = thread.lookup
+    if lookup is None:
+        if not await _has_moved_on(thread, app, services):
+            return thread
+        if not isinstance(thread, NamedThread):
+            return thread.anew(Outcome.BRANCHED)
+        lookup = NEWEST  # other nodes may have gone on with the chat
+    return await _look_up(lookup, thread, turn, app, services) if isinstance(thread, HiddenThread) else thread
 
 
 async def _has_moved_on(thread: Thread, app: App, services: Services) -> bool:
@@ -59,17 +62,22 @@ async def _has_moved_on(thread: Thread, app: App, services: Services) -> bool:
     return not is_last_message(listing, last)
 
 
-async def _look_up(thread: NamedThread, turn: Turn, app: App, services: Services) -> Thread:
-    """Find the conversation of a chat, and see whether it holds what the client shows."""
-    conversation_id = newest_conversation(await _fetch(calls.newest_conversation(thread.user), app, services))
+async def _look_up(lookup: Lookup, thread: HiddenThread, turn: Turn, app: App, services: Services) -> Thread:
+    """Find the conversation, and see whether it holds what the client shows."""
+    may_look = services.settings.check_branches
+    if lookup.must_match and not may_look:
+        return thread
+    conversation_id = lookup.conversation_id
     if conversation_id is None:
-        return thread.anew(Outcome.FOLDED)
-    if not services.settings.check_branches:
+        newest = await _fetch(calls.newest_conversation(thread.user), app, services)
+        if (conversation_id := newest_conversation(newest)) is None:
+            return thread.anew(Outcome.FOLDED)
+    if not may_look:
         return thread.found(conversation_id, None, is_all=False)
     # One more than the client shows, so that a conversation that holds more is seen.
     number = min(MOST_MESSAGES, 1 + sum(message.role is Role.ASSISTANT for message in turn.messages))
-    past = read_past(await _fetch(calls.last_messages(conversation_id, thread.user, number), app, services))
-    return thread.found(conversation_id, past or [], is_all=len(past or []) < number)
+    past = read_past(await _fetch(calls.last_messages(conversation_id, thread.user, number), app, services)) or []
+    return thread.found(conversation_id, past, is_all=len(past) < number)
 
 
 async def _fetch(call: DifyCall, app: App, services: Services) -> object:

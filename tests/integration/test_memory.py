@@ -233,3 +233,24 @@ async def test_an_answer_that_is_json_stays_json(gateway: Gateway, simulator: Si
     assert json.loads(chat.messages[-1]["content"]) == json.loads(text)
     await chat.say("Again. [[n=1]]")
     assert "Give me JSON." in simulator.runs[-1].query
+
+
+async def test_a_chat_goes_on_behind_an_answer_that_carries_nothing(
+    start_gateway: StartGateway, simulator: Simulator
+) -> None:
+    chat = Chat(await start_gateway(simulator), await start_gateway(simulator))
+    await chat.say("My cat is Tom. [[n=2]]")
+    await chat.say('Give me JSON. [[text="[1]"]]')
+    await chat.say("His name? [[n=1]]")
+    assert simulator.runs[-1].query == "His name? [[n=1]]"
+    assert len(simulator.store.conversations) == 1
+    # … unless it is not what the conversation holds.
+    chat.messages[3]["content"] = "[2]"
+    chat.messages = chat.messages[:4]
+    await chat.say("And now? [[n=1]]")
+    assert "[2]" in simulator.runs[-1].query
+    off = Chat(await start_gateway(simulator, CHECK_BRANCHES="false"))
+    await off.say("one [[n=1]]")
+    await off.say('JSON [[text="[1]"]]')
+    await off.say("three [[n=1]]")
+    assert "one [[n=1]]" in simulator.runs[-1].query

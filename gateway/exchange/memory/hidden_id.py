@@ -8,18 +8,19 @@ the same: folding, never amnesia. No node keeps anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gateway.exchange.memory import legacy_token, zero_width
 from gateway.exchange.memory.call_id import read_call_id, write_call_id
+from gateway.exchange.memory.comparison import PastTurn, system_text_told
 from gateway.exchange.memory.ending import Ending
-from gateway.exchange.memory.fingerprint import Transcript, system_fingerprint
+from gateway.exchange.memory.fingerprint import Transcript, seen, system_fingerprint
 from gateway.exchange.memory.hidden_token import HiddenToken, TokenSeal
-from gateway.exchange.memory.history import behind_system_text, last_answer, new_text
+from gateway.exchange.memory.history import behind_system_text, last_answer, new_text, system_text
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
-from gateway.exchange.memory.thread import Outcome, Scope, Thread, files_of
+from gateway.exchange.memory.thread import Lookup, Outcome, Scope, Thread, files_of
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
 _BLOCK = 4096  # characters of an answer that wait to be read together
@@ -42,6 +43,8 @@ class HiddenId:
             for data, covered in carried_by(turn.messages, answered):
                 if (token := seal.open(data)) and answered is not None:
                     return _continue(visible, answered, token, covered, user, seal)
+        if answered is not None and (older := _from_older_answer(visible, turn.messages[:answered], scope, users)):
+            return older
         seal = TokenSeal(scope.app_key, scope.user, scope.pinned)
         new = visible.messages[answered + 1 :] if answered is not None else ()
         if scope.legacy_user and answered is not None and (query := new_text(new)):
@@ -70,6 +73,7 @@ class HiddenThread:
         self.user = user
         self.outcome = outcome
         self.last_message_id = last_message_id
+        self.lookup: Lookup | None = None
         self._turn = turn
         self._seal = seal
         self._transcript = Transcript(turn.messages, seal.transcript_key)
@@ -103,8 +107,29 @@ class HiddenThread:
         data = self._sealed(self._token(conversation_id, message_id, self._transcript.fingerprint()))
         return write_call_id(data, number) if data else None
 
-    def anew(self, outcome: Outcome) -> Thread:
+    def anew(self, outcome: Outcome) -> HiddenThread:
         return _start(self._turn, self.user, self._seal, outcome)
+
+    def found(self, conversation_id: str, past: Sequence[PastTurn] | None, is_all: bool) -> HiddenThread:
+        """Dify has this conversation, and this was said in it, oldest first; None: that is not to count.
+
+        `is_all`: what was said there begins with the conversation's first turn.
+        """
+        messages = self._turn.messages
+        answered = (last_answer(messages) or 0) + 1
+        new, told = messages[answered:], ""
+        if past is not None:
+            same = system_text_told(messages[:answered], past, is_all)
+            if same is None or self._seal.is_pinned:  # what it is pinned to, Dify does not tell
+                return self.anew(Outcome.BRANCHED)
+            told = same
+        query = new_text(new)
+        if not told.endswith(seen(system_text(messages))):
+            query = behind_system_text(messages, query)
+        return self._going_on(Prompt(query, conversation_id, files_of(new)))
+
+    def _going_on(self, prompt: Prompt) -> HiddenThread:
+        return HiddenThread(self._turn, prompt, self.user, self._seal, Outcome.CONTINUED)
 
     def _leave(self, token: HiddenToken) -> str:
         """Put the token where the next turn finds it; what of it stands in the answer."""
@@ -126,6 +151,25 @@ class HiddenThread:
 
 def _start(turn: Turn, user: str, seal: TokenSeal, outcome: Outcome) -> HiddenThread:
     return HiddenThread(turn, PromptHistory().fold(turn.messages), user, seal, outcome)
+
+
+def _from_older_answer(
+    visible: Turn, before: tuple[Message, ...], scope: Scope, users: Sequence[str]
+) -> HiddenThread | None:
+    """The last answer has lost its token, or had none, being JSON: an older one tells which conversation it may be.
+
+    What was said there since, only Dify knows; until it has told, the history is folded.
+    """
+    seals = [(user, TokenSeal(scope.app_key, user, scope.pinned)) for user in users]
+    for index in reversed(range(len(before))):
+        if before[index].role is Role.ASSISTANT:
+            for data, _ in carried_by(before, index):
+                for user, seal in seals:
+                    if token := seal.open(data):
+                        thread = _start(visible, user, seal, Outcome.FOLDED)
+                        thread.lookup = Lookup(token.conversation_id)
+                        return thread
+    return None
 
 
 def carried_by(messages: tuple[Message, ...], answered: int | None) -> Iterator[tuple[bytes, int]]:

@@ -45,13 +45,14 @@ class HiddenToken:
 class TokenSeal:
     """Writes and reads the tokens of one app and one of its users."""
 
-    __slots__ = ("_key", "_user", "transcript_key")
+    __slots__ = ("_key", "_user", "is_pinned", "transcript_key")
 
     def __init__(self, app_key: str, user: str, pinned: str = "") -> None:
         name = user.encode("utf-8", "surrogatepass")
         self._key = _key_for(_MAC_LABEL, app_key)
         self._user = len(name).to_bytes(4, "big") + name  # with its length, so no user's bytes can pass for a token's
         # For the fingerprints: without it, who sees an answer could check guesses of what was said before.
+        self.is_pinned = bool(pinned)
         # What the conversation is pinned to is part of what was said in it.
         key = _key_for(_TRANSCRIPT_LABEL, app_key)
         self.transcript_key = hmac.digest(key, pinned.encode("utf-8", "surrogatepass"), "sha256") if pinned else key

@@ -8,55 +8,34 @@ starts another one, as in mode 2. What this node has answered itself it compares
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory import zero_width
-from gateway.exchange.memory.comparison import PastTurn, system_text_told
-from gateway.exchange.memory.fingerprint import Transcript, seen, system_fingerprint
+from gateway.exchange.memory.fingerprint import Transcript, system_fingerprint
 from gateway.exchange.memory.hidden_id import HiddenThread, carried_by
 from gateway.exchange.memory.hidden_token import HiddenToken, TokenSeal
-from gateway.exchange.memory.history import behind_system_text, last_answer, new_text, system_text
+from gateway.exchange.memory.history import behind_system_text, last_answer, new_text
 from gateway.exchange.memory.known_chats import Name
 from gateway.exchange.memory.prompt_history import PromptHistory
-from gateway.exchange.memory.thread import Outcome, Scope, files_of
+from gateway.exchange.memory.thread import NEWEST, Outcome, Scope, files_of
 from gateway.exchange.turn import Prompt, Role, Turn
 
 
 class NamedThread(HiddenThread):
-    """A turn whose answer leaves its token with this node instead of in its text.
-
-    `is_settled`: no more is to be asked than what Dify's conversation ends with.
-    """
+    """A turn whose answer leaves its token with this node instead of in its text."""
 
     def __init__(
         self, turn: Turn, scope: Scope, prompt: Prompt, outcome: Outcome, last_message_id: str | None = None
     ) -> None:
         super().__init__(turn, prompt, scope.user, _seal(scope), outcome, last_message_id)
         self._scope = scope
-        self.is_settled = True
 
     def anew(self, outcome: Outcome) -> NamedThread:
         return _start(self._turn, self._scope, outcome)
 
-    def found(self, conversation_id: str, past: Sequence[PastTurn] | None, is_all: bool) -> NamedThread:
-        """Dify has this conversation of the chat, and this was said in it, oldest first; None: that is not to count.
-
-        `is_all`: what was said there begins with the conversation's first turn.
-        """
-        messages = self._turn.messages
-        answered = (last_answer(messages) or 0) + 1
-        new, told = messages[answered:], ""
-        query = new_text(new)
-        if past is not None:
-            same = system_text_told(messages[:answered], past, is_all)
-            if same is None or self._scope.pinned:  # what it is pinned to, Dify does not tell
-                return self.anew(Outcome.BRANCHED)
-            told = same
-        if not told.endswith(seen(system_text(messages))):
-            query = behind_system_text(messages, query)
-        prompt = Prompt(query, conversation_id, files_of(new))
+    def _going_on(self, prompt: Prompt) -> NamedThread:
         return NamedThread(self._turn, self._scope, prompt, Outcome.CONTINUED)
 
     def _leave(self, token: HiddenToken) -> str:
@@ -102,7 +81,7 @@ def recall_chat(turn: Turn, scope: Scope) -> NamedThread:
                 query = behind_system_text(visible.messages, query)
             prompt = Prompt(query, token.conversation_id, files_of(new))
             return NamedThread(visible, scope, prompt, Outcome.CONTINUED, token.message_id)
-    thread.is_settled = False  # nothing is known here, or other nodes know more, or it is another history
+    thread.lookup = NEWEST  # nothing is known here, or other nodes know more, or it is another history
     return thread
 
 

@@ -37,6 +37,17 @@ class Scope:
     known: KnownChats = field(default_factory=KnownChats, repr=False, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What only Dify can tell: whether it has a conversation that holds what the client shows."""
+
+    conversation_id: str | None  # None: the user's newest one
+    must_match: bool = True  # whether it has to be looked at
+
+
+NEWEST = Lookup(None, must_match=False)
+
+
 class Thread(Protocol):
     """One turn's place in its conversation."""
 
@@ -44,6 +55,7 @@ class Thread(Protocol):
     user: str  # Dify's, for this turn
     outcome: Outcome
     last_message_id: str | None  # what Dify's conversation has to end with; None: nobody knows
+    lookup: Lookup | None  # None: nothing else has to be asked
 
     def feed(self, text: str) -> None:
         """More of the answer's visible text."""
@@ -72,6 +84,7 @@ class PlainThread:
     user: str
     outcome: Outcome
     last_message_id: str | None = None
+    lookup: Lookup | None = None
 
     def feed(self, text: str) -> None:
         pass

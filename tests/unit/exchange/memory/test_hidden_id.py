@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory import legacy_token
 from gateway.exchange.memory.call_id import read_call_id
+from gateway.exchange.memory.comparison import PastTurn
 from gateway.exchange.memory.ending import Ending
 from gateway.exchange.memory.fingerprint import Transcript
-from gateway.exchange.memory.hidden_id import HiddenId
+from gateway.exchange.memory.hidden_id import HiddenId, HiddenThread
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
-from gateway.exchange.memory.thread import Outcome, Scope, Thread
+from gateway.exchange.memory.thread import Lookup, Outcome, Scope, Thread
 from gateway.exchange.memory.zero_width import SHIELD, SYMBOLS, gap, hide, reveal, strip, visible
 from gateway.exchange.turn import Message, Prompt, Role, ToolCall, Turn
 
@@ -380,6 +381,22 @@ def test_a_token_in_an_older_answer_says_nothing_of_what_came_after_it() -> None
         thread = recall(history)
         assert thread.outcome is Outcome.FOLDED
         assert_folded(thread, history)
+
+
+def test_an_older_answer_tells_which_conversation_dify_may_be_asked_for() -> None:
+    first, answer, second, last = a_chat()
+    history = [first, answer, second, Message(ASSISTANT, strip(last.text)), Message(USER, "And now?")]
+    thread = recall(history)
+    assert isinstance(thread, HiddenThread)
+    assert thread.lookup == Lookup("conversation 1")
+    past = [PastTurn("My cat is Tom.", "Nice."), PastTurn("He is 3.", "So young!")]
+    same = thread.found("conversation 1", past, is_all=True)
+    assert (same.outcome, same.prompt) == (Outcome.CONTINUED, Prompt("And now?", "conversation 1"))
+    history += [answer_of(same, "Fine.", "conversation 1", "m"), Message(USER, "on")]
+    assert recall(history).prompt == Prompt("on", "conversation 1")
+    other = thread.found("conversation 1", [*past[:1], PastTurn("He is 4.", "So young!")], is_all=True)
+    assert (other.outcome, other.prompt) == (Outcome.BRANCHED, thread.prompt)
+    assert recall([*history[:3], history[3], Message(USER, "x")], Scope("app-key", "bob")).lookup is None
 
 
 @pytest.mark.parametrize("role", [USER, TOOL, SYSTEM])

@@ -9,11 +9,11 @@ import pytest
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory.comparison import PastTurn
-from gateway.exchange.memory.hidden_id import HiddenId
+from gateway.exchange.memory.hidden_id import HiddenId, HiddenThread
 from gateway.exchange.memory.known_chats import KnownChats
 from gateway.exchange.memory.named import NamedThread, recall_chat, recall_conversation
 from gateway.exchange.memory.prompt_history import PromptHistory
-from gateway.exchange.memory.thread import Outcome, Scope
+from gateway.exchange.memory.thread import NEWEST, Outcome, Scope
 from gateway.exchange.memory.zero_width import hide
 from gateway.exchange.turn import Message, Prompt, Role, ToolCall, Turn
 
@@ -104,7 +104,7 @@ def test_a_client_that_shows_no_answer_begins(messages: list[Message], outcome: 
     known = KnownChats()
     finish(recall_chat(turn(ASKED[:1]), a_chat(known)), "Nice.")
     thread = recall_chat(turn(messages), a_chat(known))
-    assert (thread.is_settled, thread.outcome, thread.prompt) == (True, outcome, PromptHistory().fold(messages))
+    assert (thread.lookup, thread.outcome, thread.prompt) == (None, outcome, PromptHistory().fold(messages))
 
 
 def test_what_was_answered_here_goes_on_without_a_question_to_dify() -> None:
@@ -113,7 +113,7 @@ def test_what_was_answered_here_goes_on_without_a_question_to_dify() -> None:
     history.append(finish(recall_chat(turn(history), a_chat(known)), "Nice."))
     history.append(Message(USER, "His name?"))
     thread = recall_chat(turn(history), a_chat(known))
-    assert (thread.is_settled, thread.last_message_id) == (True, "m-1")
+    assert (thread.lookup, thread.last_message_id) == (None, "m-1")
     assert (thread.outcome, thread.prompt) == (Outcome.CONTINUED, Prompt("His name?", CONVERSATION))
     changed = recall_chat(turn([Message(SYSTEM, "Be long."), *history[1:]]), a_chat(known))
     assert changed.prompt == Prompt("Be long.\n\nHis name?", CONVERSATION)
@@ -134,13 +134,13 @@ def test_what_is_not_known_here_dify_is_asked_for(before: list[Message]) -> None
     if before:
         finish(recall_chat(turn([*before, *ASKED[2:]]), a_chat(known)), "Tom.")
     thread = recall_chat(turn(ASKED), a_chat(known))
-    assert not thread.is_settled
+    assert thread.lookup == NEWEST
     assert (thread.outcome, thread.prompt) == (Outcome.FOLDED, PromptHistory().fold(ASKED))
 
 
-def unsettled(history: list[Message] = ASKED, **fields: object) -> NamedThread:
+def unsettled(history: list[Message] = ASKED, **fields: object) -> HiddenThread:
     thread = recall_chat(turn(history), a_chat(**fields))  # type: ignore[arg-type]
-    assert not thread.is_settled
+    assert thread.lookup == NEWEST
     return thread
 
 
@@ -150,7 +150,7 @@ PAST = [PastTurn("My cat is Tom.", "Nice.")]
 def test_a_conversation_that_holds_what_is_shown_goes_on() -> None:
     thread = unsettled().found(CONVERSATION, PAST, is_all=True)
     assert (thread.outcome, thread.prompt) == (Outcome.CONTINUED, Prompt("His name?", CONVERSATION))
-    assert thread.is_settled
+    assert thread.lookup is None
 
 
 @pytest.mark.parametrize("past", [[], [PastTurn("My cat is Kit.", "Nice.")], [*PAST, PastTurn("His name?", "Tom.")]])
@@ -175,14 +175,14 @@ def test_a_conversation_is_pinned() -> None:
     known = KnownChats()
     finish(recall_chat(turn(ASKED[:1]), a_chat(known, pinned="Be brief.")), "Nice.")
     assert recall_chat(turn(ASKED), a_chat(known, pinned="Be brief.")).outcome is Outcome.CONTINUED
-    assert not recall_chat(turn(ASKED), a_chat(known, pinned="Be long.")).is_settled
+    assert recall_chat(turn(ASKED), a_chat(known, pinned="Be long.")).lookup
 
 
 def test_chats_and_apps_do_not_mix() -> None:
     known = KnownChats()
     finish(recall_chat(turn(ASKED[:1]), a_chat(known)), "Nice.")
     for other in (replace(a_chat(known), user="ann-chat-2"), replace(a_chat(known), app_key="app-other")):
-        assert not recall_chat(turn(ASKED), other).is_settled
+        assert recall_chat(turn(ASKED), other).lookup
 
 
 def test_the_ids_of_calls_tell_another_node_what_was_answered() -> None:
@@ -190,10 +190,10 @@ def test_the_ids_of_calls_tell_another_node_what_was_answered() -> None:
     ids = (recall_chat(turn(asked), a_chat()).call_id(CONVERSATION, "m-1", 0),)
     called = replace(ASKED[1], tool_calls=tuple(ToolCall("vet", "{}", one) for one in ids if one))
     thread = recall_chat(turn([*asked, called, Message(TOOL, "He is well.")]), a_chat())
-    assert (thread.is_settled, thread.last_message_id) == (True, "m-1")
+    assert (thread.lookup, thread.last_message_id) == (None, "m-1")
     assert thread.prompt == Prompt("He is well.", CONVERSATION)
     edited = [Message(USER, "My cat is Kit."), called, Message(TOOL, "He is well.")]
-    assert not recall_chat(turn(edited), a_chat()).is_settled
+    assert recall_chat(turn(edited), a_chat()).lookup
 
 
 def test_without_any_text_there_is_no_query() -> None:
