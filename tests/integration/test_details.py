@@ -102,3 +102,11 @@ async def test_a_moderated_text_can_wait_until_it_is_settled(
     assert "dify" not in streamed[-1]
     assert len(await chunks(gateway, MODERATED_CHAT.name, "[[n=5]]")) == 3  # role, text, end
     assert len(await chunks(gateway, "Demo Chatbot", "[[n=5 delay=0.02]]")) > 3
+
+
+async def test_files_that_an_app_made(gateway: Gateway) -> None:
+    answer = await document(gateway, "Demo Chatflow", "[[n=2 file]]", "on")
+    (file,) = answer["dify"]["files"]
+    assert file["type"] == "image"
+    assert file["url"].startswith("http://")
+    assert file["url"] in answer["choices"][0]["message"]["content"]
