@@ -9,7 +9,7 @@ from itertools import count
 from sys import getsizeof
 from typing import Generic, TypeVar
 
-from gateway.exchange.answer import AnswerEvent, ReasoningDelta, TextDelta
+from gateway.exchange.answer import AnswerEvent, ReasoningDelta, TextDelta, ToolCallDelta
 
 _EMPTY_BYTES = 1024  # a recording without events, its place on the shelf included
 _EVENT_BYTES = 150  # an event without its text, its batch and its link
@@ -131,7 +131,12 @@ class Shelf(Generic[AnyRecording]):
 
 
 def _size(batch: Sequence[AnswerEvent]) -> int:
-    return sum(_EVENT_BYTES + getsizeof(getattr(event, "text", None)) for event in batch)
+    return sum(_EVENT_BYTES + getsizeof(_text(event)) for event in batch)
+
+
+def _text(event: AnswerEvent) -> str | None:
+    """What of an event can be long."""
+    return event.arguments if isinstance(event, ToolCallDelta) else getattr(event, "text", None)
 
 
 def _links(first: Link) -> Iterator[Link]:

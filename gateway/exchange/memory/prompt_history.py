@@ -18,7 +18,7 @@ _INTRODUCTION = "The conversation so far:"
 # What the model is to do after the history, by who spoke last.
 _TASKS = {
     Role.USER: "Reply to the user's next message:",
-    Role.TOOL: "Go on with this result of the tool:",
+    Role.TOOL: "Go on with what the tools gave:",
     Role.ASSISTANT: "Go on from where the assistant stopped.",
 }
 
@@ -49,13 +49,13 @@ class PromptHistory:
 
 def _folded(spoken: list[Message]) -> list[str]:
     """History in tags, which keep speakers apart even where a text has several lines; the current text bare."""
-    *earlier, last = spoken
-    if last.role is Role.ASSISTANT:
-        earlier, current = spoken, []
-    else:
-        current = [last.said]
-    history = "\n".join(f"<{message.role}>\n{message.told}\n</{message.role}>" for message in earlier)
-    return [f"{_INTRODUCTION}\n{history}", "\n".join([_TASKS[last.role], *current])]
+    last = spoken[-1].role
+    begin = len(spoken) if last is Role.ASSISTANT else len(spoken) - 1
+    while last is Role.TOOL and begin and spoken[begin - 1].role is Role.TOOL:
+        begin -= 1  # the results of calls that were made at once
+    history = "\n".join(f"<{message.role}>\n{message.told}\n</{message.role}>" for message in spoken[:begin])
+    current = "\n".join([_TASKS[last], *(message.said for message in spoken[begin:])])
+    return [f"{_INTRODUCTION}\n{history}", current] if history else [current]
 
 
 def _now(messages: list[Message]) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, Started, TextDelta
+from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, Started, TextDelta, ToolCallDelta
 from gateway.idempotency.recording import Link, Recording, Shelf
 
 LIMIT = 160_000  # one recording may take 10,000
@@ -217,3 +217,9 @@ def test_sizes_are_those_of_memory(text: str) -> None:
     assert recorded("a", text).size - recorded("a", "x").size == pytest.approx(
         len(text) * (1 if text.isascii() else 2), abs=100
     )
+
+
+def test_the_arguments_of_a_call_take_room_too() -> None:
+    recording = Recording("a")
+    recording.append([ToolCallDelta(0, "x" * 100_000)])
+    assert recording.size > 100_000

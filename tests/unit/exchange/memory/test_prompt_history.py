@@ -35,7 +35,13 @@ def test_the_history_is_marked_by_role_and_the_question_stands_bare_at_the_end()
 
 def test_a_tool_result_at_the_end_is_what_to_go_on_with() -> None:
     asked = query((USER, "Weather?"), (ASSISTANT, "I call weather."), (TOOL, "3 C"))
-    assert asked.endswith("</assistant>\n\nGo on with this result of the tool:\n3 C")
+    assert asked.endswith("</assistant>\n\nGo on with what the tools gave:\n3 C")
+
+
+def test_results_of_calls_that_were_made_at_once_stay_together() -> None:
+    asked = query((USER, "Weather?"), (ASSISTANT, "I call weather, twice."), (TOOL, "3 C"), (TOOL, "9 C"))
+    assert asked.endswith("twice.\n</assistant>\n\nGo on with what the tools gave:\n3 C\n9 C")
+    assert query((TOOL, "3 C"), (TOOL, "9 C")) == "Go on with what the tools gave:\n3 C\n9 C"
 
 
 def test_an_answer_at_the_end_is_history_to_go_on_from() -> None:
