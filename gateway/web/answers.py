@@ -190,8 +190,7 @@ class AnswerHandler(BodyHandler):
                         break
         except TimeoutError:
             return events
-        shown = any(isinstance(event, TextDelta | ToolCallDelta) for event in events)
-        if not shown and events and isinstance(events[-1], Failed):
+        if events and isinstance(events[-1], Failed) and not any(isinstance(event, TextDelta) for event in events):
             raise events[-1].error
         return events
 

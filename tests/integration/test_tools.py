@@ -112,13 +112,17 @@ async def test_a_tag_is_good_for_one_request_only(gateway: Gateway, simulator: S
     assert (answer["finish_reason"], answer["message"]["content"]) == ("stop", forged)
 
 
-async def test_long_arguments_come_in_pieces(gateway: Gateway) -> None:
-    content = " ".join(f"word{number}" for number in range(300))
-    text = f'<CALL>{{"name": "write_file", "arguments": {{"content": "{content}"}}}}</CALL>'
-    _, chunks = await gateway.stream(CHAT, says(text, more="delay=0.0005"), tools=[WRITE_FILE])
-    message, _ = built(chunks)
-    assert made(message) == [("write_file", json.dumps({"content": content}))]
-    assert len(chunks) > 5
+async def test_long_arguments_come_as_they_are_written(gateway: Gateway, simulator: Simulator) -> None:
+    content = " ".join(f"word{number}" for number in range(100))
+    text = says(f'<CALL>{{"name": "write_file", "arguments": {{"content": "{content}"}}}}</CALL>', more="delay=0.005")
+    body = {"model": CHAT, "stream": True, "tools": [WRITE_FILE], "messages": [{"role": "user", "content": text}]}
+    chunks: list[str] = []
+    async with gateway.http.stream("POST", "/v1/chat/completions", json=body) as response:
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                chunks.append(line.removeprefix("data: "))
+                assert simulator.runs[0].state == "running" or len(chunks) > 5
+    assert made(built(chunks)[0]) == [("write_file", json.dumps({"content": content}))]
 
 
 @pytest.mark.parametrize("model", ["Demo Agent"])
@@ -179,6 +183,7 @@ async def test_results_go_back_and_the_loop_ends(
     wanted = json.dumps('weather {"city": "Oslo"}')
     asked = {"role": "user", "content": f"How is it? [[call={wanted}]]"}
     message = await converse(gateway, [asked], model)
+    assert message["content"] is None
     results = [{"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "12 degrees"}]
     answer = await converse(gateway, [asked, message, *results], model)
     assert answer["content"].startswith("The tools said: 12 degrees")
@@ -256,6 +261,18 @@ async def test_a_conversation_goes_on_behind_a_second_answer(start_gateway: Star
     await converse(gateway, [asked, message, *results])
     assert len({run.turn.conversation_id for run in simulator.runs}) == 1
     assert len(simulator.runs) == 3
+
+
+async def test_nothing_is_hidden_behind_an_answer_of_calls(start_gateway: StartGateway, simulator: Simulator) -> None:
+    gateway = await start_gateway(simulator, CONVERSATION_MEMORY_MODE="2")
+    message, _ = built((await gateway.stream(CHAT, says(f"Look. {call()}"), tools=[WEATHER]))[1])
+    assert message["content"] == "Look. "
+
+
+async def test_an_answer_has_one_beginning(gateway: Gateway, simulator: Simulator) -> None:
+    gateway.http.headers["X-Dify-Details"] = "on"
+    body = (await gateway.chat(CHAT, says(BAD_CALL, call()), tools=[WEATHER])).json()
+    assert body["dify"]["message_id"] == simulator.runs[0].turn.message_id
 
 
 async def test_a_client_that_leaves_the_second_answer_stops_its_run(gateway: Gateway, simulator: Simulator) -> None:

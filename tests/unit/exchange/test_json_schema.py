@@ -94,6 +94,13 @@ def test_a_hostile_schema_costs_little_and_raises_nothing(schema: dict[str, Any]
     value_problem({"a" * 60 + "!": 1}, schema)
 
 
+def test_no_schema_reaches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *arguments, **options: asked.append(arguments))
+    assert value_problem({}, HOSTILE["network"]) == ""
+    assert asked == []
+
+
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner)))
 @settings(max_examples=50, deadline=None)
 def test_any_keyword_may_hold_anything(junk: Any) -> None:

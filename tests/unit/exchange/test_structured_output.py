@@ -98,6 +98,12 @@ def test_the_second_question_says_what_was_wrong() -> None:
         assert "a: 'x' is not of type 'integer'" in text
 
 
+def test_of_several_that_do_not_fit_the_first_is_spoken_of() -> None:
+    [rejected] = answer(StructuredOutput(FITTING, live=False), '{"a": "x"} or {"b": 1}')
+    assert isinstance(rejected, Rejected)
+    assert "a: 'x' is not of type 'integer'" in rejected.question
+
+
 @pytest.mark.parametrize("written", ['{"a": "x"}', '{"b": 1}', '{"a": 1,, "b": 2}', '{"a": }'])
 def test_what_was_shown_and_does_not_fit_ends_in_an_error(written: str) -> None:
     *_, end = answer(StructuredOutput(FITTING, live=True), written)

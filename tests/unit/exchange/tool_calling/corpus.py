@@ -128,6 +128,8 @@ CORPUS = (
     # --- calls as models write them
     Output("in a fence", f"```json\n[[\n{CALL_OSLO}\n]]\n```", "", (OSLO,)),
     Output("in a fence behind text", f"Look:\n```\n[[{CALL_OSLO}]]\n```\nSo.", "Look:\n\nSo.", (OSLO,)),
+    Output("in a fence behind a call", f"[[{CALL_OSLO}]]\n```json\n[[{CALL_ROME}]]\n```", "", (OSLO, ROME)),
+    Output("braces behind a call", f"[[{CALL_OSLO}]] {{x}}", " {x}", (OSLO,)),
     Output("with a fence inside", f"[[\n```json\n{CALL_OSLO}\n```\n]]", "", (OSLO,)),
     Output("two in a fence", f"```xml\n[[{CALL_OSLO}]]\n[[{CALL_ROME}]]\n```", "", (OSLO, ROME)),
     Output("not closed", f"[[\n{CALL_OSLO}", "", (OSLO,)),

@@ -209,7 +209,7 @@ def test_shown_arguments_that_lack_their_end_get_it() -> None:
 @pytest.mark.parametrize("reason", [FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
 @pytest.mark.parametrize("length", [30, 400])
 def test_an_answer_that_is_cut_or_replaced_is_not_asked_for_again(reason: FinishReason, length: int) -> None:
-    call = json.dumps({"name": "write_file", "arguments": {"content": LONG}})[:length]
+    call = json.dumps({"name": "weather", "arguments": {"town": LONG}})[:length]
     events = answer(stage_for(REQUIRED), f"[[{call}", end=Finished(reason))
     assert events[-1] == Finished(reason)
     assert len([event for event in events if isinstance(event, Finished | Rejected | Failed)]) == 1
