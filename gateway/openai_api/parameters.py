@@ -18,6 +18,7 @@ from gateway.exchange.turn import JSONValue
 
 T = TypeVar("T")
 
+MAX_STOPS, MAX_STOP_CHARS = 32, 1024  # OpenAI takes 4; other servers take more, and their clients send them
 MAX_INPUT_DEPTH = 100  # far below what the JSON encoder and Python's stack can carry, far above any app's variables
 
 
@@ -110,8 +111,16 @@ def read_stop(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     items = [value] if isinstance(value, str) else read_array(value, "stop")
+    if len(items) > MAX_STOPS:  # each is looked for in each piece of the answer
+        message = f"Invalid 'stop': {len(items)} sequences are too many, over {MAX_STOPS}."
+        raise InvalidRequest(message, param="stop", code="array_above_max_length")
     paths = ["stop"] if isinstance(value, str) else [f"stop[{index}]" for index in range(len(items))]
-    return tuple(text for item, path in zip(items, paths, strict=True) if (text := read_text(item, path)))
+    texts = [read_text(item, path) for item, path in zip(items, paths, strict=True)]
+    for text, path in zip(texts, paths, strict=True):
+        if len(text) > MAX_STOP_CHARS:
+            message = f"Invalid '{path}': {len(text)} characters are too many, over {MAX_STOP_CHARS}."
+            raise InvalidRequest(message, param=path, code="string_above_max_length")
+    return tuple(filter(None, texts))
 
 
 def read_max_tokens(body: Mapping[str, object]) -> int | None:

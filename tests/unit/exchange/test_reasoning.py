@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from itertools import groupby
+from pathlib import Path
+
 import pytest
 
+from gateway.dify_api.answer_reader import AnswerReader
+from gateway.dify_api.app import AppMode
 from gateway.errors import RunFailed
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta
 from gateway.exchange.reasoning import Reasoning, ReasoningStage
+from gateway.sse import SSEDecoder
 
 
 def show(wish: Reasoning, *events: AnswerEvent) -> tuple[str, str, AnswerEvent]:
@@ -102,3 +109,42 @@ def test_the_settled_text_is_split_alike(wish: Reasoning, settled: str) -> None:
     end = show(wish, Finished(text="<think>hm</think>An answer."))[2]
     assert end == Finished(text=settled)
     assert show(wish, Finished(text="Plain."))[2] == Finished(text="Plain.")
+
+
+TRACES = Path(__file__).parents[2] / "traces"
+TAGGED = sorted(
+    path for path in TRACES.glob("*/*.sse") if path.stat().st_size < 50_000 and b"think" in path.read_bytes()
+)
+
+
+def recorded(path: Path) -> list[AnswerEvent]:
+    reader = AnswerReader(AppMode(json.loads(path.with_suffix(".json").read_bytes())["mode"]))
+    events = [event for frame in SSEDecoder().feed(path.read_bytes()) for event in reader.receive_data(frame)]
+    return events if reader.complete else events + reader.receive_eof()
+
+
+def cut(events: list[AnswerEvent], size: int) -> list[AnswerEvent]:
+    """The same answer with its text in pieces of this size."""
+    pieces: list[AnswerEvent] = []
+    for kind, group in groupby(events, key=lambda event: type(event) is TextDelta):
+        if not kind:
+            pieces += group
+            continue
+        text = "".join(event.text for event in group if isinstance(event, TextDelta))
+        pieces += [TextDelta(text[start : start + size]) for start in range(0, len(text), size)]
+    return pieces
+
+
+@pytest.mark.parametrize("wish", Reasoning)
+@pytest.mark.parametrize("path", TAGGED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_recordings_say_the_same_however_they_are_cut(path: Path, wish: Reasoning) -> None:
+    events = recorded(path)
+    told = show(wish, *events)
+    assert "<think" not in told[1] or wish is Reasoning.INLINE
+    assert "hmm let me think" in told[1 if wish is Reasoning.INLINE else 0] or wish is Reasoning.DROP
+    for size in (1, 2, 3, 7, 50):
+        assert show(wish, *cut(events, size)) == told, size
+
+
+def test_there_are_recordings_with_thoughts() -> None:
+    assert {path.parent.name for path in TAGGED} >= {"0.15.3", "1.12.1"}

@@ -141,6 +141,16 @@ def test_stop_sequences(value: object, sequences: tuple[str, ...]) -> None:
     assert read_stop(value) == sequences
 
 
+@pytest.mark.parametrize(
+    ("value", "param"), [(["x"] * 33, "stop"), ("x" * 1025, "stop"), (["x", "y" * 1025], "stop[1]")]
+)
+def test_stop_sequences_have_bounds(value: object, param: str) -> None:
+    assert read_stop(["x" * 1024] * 32) == ("x" * 1024,) * 32
+    with pytest.raises(InvalidRequest) as caught:
+        read_stop(value)
+    assert caught.value.param == param
+
+
 def test_a_stop_sequence_is_a_string() -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_stop(["x", 1])
