@@ -31,6 +31,7 @@ class HoldBackStage:
                 self._held.append(event)
             elif isinstance(event, Finished):
                 told += self._held if event.text is None else [TextDelta(event.text)] if event.text else []
+                self._held = []  # a second answer may follow
                 told.append(replace(event, text=None))
             else:
                 told.append(event)

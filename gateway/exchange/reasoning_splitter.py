@@ -4,8 +4,8 @@ What counts, decided from how models and Dify's plugins behave:
 
 * A block opens anywhere in the answer, since each round of an agent and each node of a flow has its own: by a `<think>`
   that begins its line, ends it or is closed within it, or by Dify 0.15's `<details> <summary> Thinking...`. Not in a
-  fenced block of code, and not behind a quote, a backtick, or the mark of a list or a quotation. So what is written
-  about the tag stays what is written.
+  fenced block of code, not right behind a quote or a backtick, and not as all that a list's or a quotation's line
+  begins with. So what is written about the tag stays what is written.
 * A block that is never closed holds the rest, as of an answer that was cut while the model was thinking.
 * A `<think>` that begins or ends a line inside of a block begins the next block: agents lose the end tag when the call
   of a tool interrupts a thought. The end tag that is then left over is dropped. One in the middle of a line is a part
@@ -32,7 +32,9 @@ from gateway.exchange.think_tags import (
 )
 
 _SUSPECT = re.compile(r"<(?=/?(?:[td]|\Z))", re.IGNORECASE)
-_QUOTES = frozenset("`'\"“”‘’«»>-+*|(#\\")  # what stands in front of a tag that is spoken of
+# What stands in front of a tag that is spoken of: right before it, or in its line alone.
+_QUOTES = frozenset("`'\"“”‘’«»(\\")
+_MARKS = re.compile(r"[\s>*+|#-]*(?:\d+[.)])?\s*")
 
 
 class ReasoningSplitter:
@@ -109,10 +111,12 @@ class ReasoningSplitter:
             return (THINK_END, THINK) if self._thought_begins_line else (THINK_END, THINK_AT_LINE_END, THINK)
         if self._place.in_code:
             return ()
-        line = self._place.line.rstrip()
-        if self._fresh or not line:
+        line = self._place.line
+        if self._fresh or not line.strip():
             return (THINK, DETAILS, THINK_END)
-        return () if line[-1] in _QUOTES else (THINK_AT_LINE_END, THINK_WITHIN_LINE, DETAILS, THINK_END)
+        if line[-1] in _QUOTES or _MARKS.fullmatch(line):
+            return ()
+        return (THINK_AT_LINE_END, THINK_WITHIN_LINE, DETAILS, THINK_END)
 
     @property
     def _thought_begins_line(self) -> bool:

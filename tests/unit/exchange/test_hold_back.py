@@ -13,6 +13,7 @@ def test_a_text_that_stands_is_shown_at_its_end() -> None:
     stage = HoldBackStage()
     assert stage.feed([Started("t"), *SAID]) == [Started("t")]
     assert stage.feed([Finished()]) == [*SAID, Finished()]
+    assert stage.feed([TextDelta("A second answer."), Finished()]) == [TextDelta("A second answer."), Finished()]
 
 
 def test_one_that_was_replaced_is_never_shown() -> None:

@@ -33,6 +33,7 @@ CORPUS: dict[str, Told] = {
         "Let me look.\n\nIt is noon.",
     ),
     "Answer: <think>\nhm\n</think>\n\n42": (["hm"], "Answer: 42"),
+    "**Answer:** <think>\nhm\n</think>\n\n42": (["hm"], "**Answer:** 42"),
     "<think>one</think>\n\n<think>two</think>\n\nAn answer.": (["one", "two"], "An answer."),
     # without an end
     "<think>\nI have to stop he": (["I have to stop he"], ""),
@@ -68,6 +69,9 @@ CORPUS: dict[str, Told] = {
     '"<think>" is a tag': ([], '"<think>" is a tag'),
     "> <think>\n> hm\n> </think>": ([], "> <think>\n> hm\n> </think>"),
     "- <think>\n- </think>": ([], "- <think>\n- </think>"),
+    "1. <think>\n2. </think>": ([], "1. <think>\n2. </think>"),
+    "| <think>\n": ([], "| <think>\n"),
+    "what (<think>hm</think>) says": ([], "what (<think>hm</think>) says"),
     "What was said before.\n</think>\n\nAn answer.": ([], "What was said before.\n</think>\n\nAn answer."),
     # what only looks like it
     "if a < b and c > d: <br> <thing> <t": ([], "if a < b and c > d: <br> <thing> <t"),
