@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -125,6 +126,28 @@ def test_citations_are_annotations(client: OpenAI) -> None:
     with client.chat.completions.stream(model=CHAT, messages=question("[[n=5 cite=web]]")) as stream:
         final = stream.get_final_completion().choices[0].message
     assert (final.model_extra or {})["retriever_resources"] == (message.model_extra or {})["retriever_resources"]
+
+
+def test_a_form_is_answered_by_a_tool_or_in_words(client: OpenAI) -> None:
+    tools: Any = [{"type": "function", "function": {"name": "submit_form", "parameters": {"type": "object"}}}]
+    messages = question("[[n=5 paused]]")
+    name = model("workflow", "1.16.0")
+    asked = client.chat.completions.create(model=name, messages=messages, tools=tools).choices[0]
+    assert asked.finish_reason == "tool_calls"
+    (call,) = asked.message.tool_calls or []
+    assert call.type == "function"
+    reply = {"action": json.loads(call.function.arguments)["actions"][0]["id"], "inputs": {"note": "fine"}}
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": json.dumps(reply)}
+    messages += [asked.message, result]
+    final = client.chat.completions.create(model=name, messages=messages, tools=tools).choices[0]
+    assert (final.message.content or "").endswith("approved: fine")
+
+    messages = question("[[n=5 paused]]")
+    messages += [client.chat.completions.create(model=name, messages=messages).choices[0].message, *question("Approve")]
+    text = ""
+    for chunk in client.chat.completions.create(model=name, messages=messages, stream=True):
+        text += chunk.choices[0].delta.content or ""
+    assert text.endswith("approved")
 
 
 def test_raw_responses_tell_the_request_id(client: OpenAI) -> None:

@@ -144,3 +144,16 @@ async def test_a_client_that_wants_json_gets_an_error_and_no_form(gateway: Gatew
     assert answer.status_code == 502
     assert answer.json()["error"]["code"] == "human_input_required"
     assert len(simulator.runs) == 1  # and the app is not asked again
+
+
+async def test_the_chat_goes_on_in_its_conversation_behind_a_form(
+    start_gateway: StartGateway, simulator: Simulator
+) -> None:
+    gateway = await start_gateway(simulator, CONVERSATION_MEMORY_MODE="2")
+    chat: Chat = []
+    await say(gateway, "Demo Chatflow", chat, "Draft it. [[n=2 paused]]")
+    await say(gateway, "Demo Chatflow", chat, "Approve")
+    assert (await say(gateway, "Demo Chatflow", chat, "And now? [[n=2]]"))[0] == "w1 w2"
+    first, second = simulator.runs
+    assert second.turn.conversation_id == first.turn.conversation_id
+    assert second.query == "And now? [[n=2]]"
