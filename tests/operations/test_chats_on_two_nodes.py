@@ -101,6 +101,11 @@ def edit(history: Messages, turn: int) -> Messages:
     return [*history[: 2 * turn], said(f"edited-{turn}. [[n=2]]")]
 
 
+def rewrite(history: Messages, turn: int) -> Messages:
+    """The question of this turn is another one, and all behind it is still there."""
+    return [*history[: 2 * turn], said(f"edited-{turn}. [[n=2]]"), *history[2 * turn + 1 :], said("go on. [[n=2]]")]
+
+
 def regenerate(history: Messages, turn: int) -> Messages:
     """The answer of this turn is to be given anew."""
     return history[: 2 * turn + 1]
@@ -111,7 +116,7 @@ def delete_last(history: Messages, turn: int) -> Messages:
     return [*history[: 2 * turn], said("instead. [[n=2]]")]
 
 
-@pytest.mark.parametrize("change", [edit, regenerate, delete_last])
+@pytest.mark.parametrize("change", [edit, rewrite, regenerate, delete_last])
 async def test_a_change_at_any_turn_is_answered_from_what_the_client_shows(
     nodes: Nodes, change: Callable[[Messages, int], Messages]
 ) -> None:
@@ -128,7 +133,8 @@ async def test_a_change_at_any_turn_is_answered_from_what_the_client_shows(
         seen = seen_by_model(await nodes.answer(history))
         shown = [message["content"] for message in history if message["role"] == "user"]
         assert all(text in seen for text in shown)
-        assert {int(word) for word in re.findall(r"word-(\d+)\.", seen)} == set(range(turn + (change is regenerate)))
+        words = {message["content"] for message in history if message["content"].startswith("word-")}
+        assert set(re.findall(r"word-\d+\. \[\[n=1\]\]", seen)) == words  # and no others
 
     await asyncio.gather(*map(chat, range(turns)))
     assert sum(await nodes.counted("branched")) + sum(await nodes.counted("started")) == 2 * turns

@@ -94,6 +94,7 @@ PEOPLE = {
     "no chat": ASKED["title"].replace("<chat_history>", "<history>"),
     "a title, please": "Provide a concise, 5-word-or-less title for the conversation we just had.",
     "an analysis, please": "Analyze this conversation and provide: 1. The detected language 2. The mood",
+    "a begin that is its own end": 'Your task is to reflect the speaker, with an emoji.\nMessage: """',
     "nothing": "",
     "a greeting": "Hello!",
 }

@@ -38,6 +38,12 @@ def test_another_spelling_is_another_token_or_none(token: bytes, data: st.DataOb
     assert read_call_id(written + "=") is None
 
 
+def test_the_last_letter_has_one_spelling_although_not_all_of_it_counts() -> None:
+    written = write_call_id(bytes(4), 0)
+    assert written.endswith("AAAAAA")
+    assert [read_call_id(written[:-1] + last) for last in "BCDEFGHIJKLMNOP"] == [None] * 15
+
+
 @pytest.mark.parametrize(
     "call_id",
     [
