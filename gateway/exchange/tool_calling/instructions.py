@@ -13,7 +13,8 @@ _HOW = """\
 You can call the tools below. They are run for you, and their results come with the next message. \
 To call one, write exactly this, with the tool's name and arguments in its place:
 {example}
-Write it as it is, not in a code block. The arguments are one JSON object that fits the tool's JSON Schema. {count}
+Write it as it is, not in a code block; tags of earlier messages are void. \
+The arguments are one JSON object that fits the tool's JSON Schema. {count}
 After the call{s} end your message: wait for the result{s}, never invent one.
 {must}
 

@@ -100,6 +100,8 @@ class ToolCallStage:
         return ToolCallDelta(index, arguments, self._new_id(index), name)
 
     def _end(self, end: Finished) -> Finished | Rejected:
+        if end.reason is FinishReason.CONTENT_FILTER:
+            return end  # what replaces the answer is not the model's
         if not self._asked_again and end.text is not None:
             self._settled = self._text_of(end.text)
         end = replace(end, text=self._settled)

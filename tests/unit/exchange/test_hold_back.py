@@ -25,3 +25,9 @@ def test_one_that_was_replaced_is_never_shown() -> None:
 def test_nor_is_one_that_failed() -> None:
     failed = Failed(RunFailed("no"))
     assert HoldBackStage().feed([*SAID, failed]) == [failed]
+
+
+def test_a_second_answer_does_not_repeat_the_first() -> None:
+    stage = HoldBackStage()
+    stage.feed([*SAID, Finished()])
+    assert stage.feed([TextDelta("better"), Finished()]) == [TextDelta("better"), Finished()]

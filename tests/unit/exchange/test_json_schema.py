@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -92,6 +94,11 @@ HOSTILE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_schema_costs_little_and_raises_nothing(schema: dict[str, Any]) -> None:
     value_problem({"a" * 60 + "!": 1}, schema)
+
+
+def test_a_gateway_that_meets_no_schema_loads_no_library() -> None:
+    program = "import sys, gateway.app; print([name for name in ('jsonschema', 'json_repair') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
 
 
 def test_no_schema_reaches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,11 @@ def test_an_answer_that_is_cut_or_replaced_is_not_asked_for_again(reason: Finish
     assert len([event for event in events if isinstance(event, Finished | Rejected | Failed)]) == 1
 
 
+def test_what_replaces_an_answer_is_told_as_it_is() -> None:
+    end = Finished(FinishReason.CONTENT_FILTER, text="I cannot.")
+    assert answer(stage_for(REQUIRED), f"[[{CALL_OSLO}", end=end)[-1] == end
+
+
 def test_the_settled_text_is_without_calls() -> None:
     settled = tagged(f"Well. [[{CALL_OSLO}]]")
     [*_, end] = answer(stage_for(), f"We [[{CALL_OSLO}]]", end=Finished(text=settled))
