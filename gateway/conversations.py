@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.dify_api import calls
 from gateway.dify_api.app import App
 from gateway.dify_api.calls import MOST_MESSAGES, DifyCall
@@ -9,7 +11,7 @@ from gateway.dify_api.messages import is_last_message, newest_conversation, read
 from gateway.errors import GatewayError
 from gateway.exchange.belonging import Belonging
 from gateway.exchange.end_user import chat_user
-from gateway.exchange.memory.hidden_id import HiddenThread
+from gateway.exchange.memory.hidden_id import HiddenThread, may_carry_token
 from gateway.exchange.memory.modes import HIDDEN, recall
 from gateway.exchange.memory.named import NamedThread
 from gateway.exchange.memory.thread import NEWEST, Lookup, Outcome, Scope, Thread
@@ -21,24 +23,24 @@ OPENDIFY_USER = "default_user"  # whom OpenDify's conversations belong to where 
 
 def recall_thread(turn: Turn, app: App, belonging: Belonging, pinned: str, services: Services) -> Thread:
     """The turn's place in its conversation, as far as it can be told here. Raises InvalidRequest."""
-    has_conversations = app.mode.has_conversations
-    user, chat_id, legacy_user = belonging.user, belonging.chat_id, None
-    is_chat = chat_id is not None and has_conversations and belonging.memory_mode == HIDDEN
-    if is_chat and chat_id is not None:
-        user = chat_user(user, chat_id)
-    elif services.settings.read_opendify_tokens and not belonging.is_named:
-        legacy_user = OPENDIFY_USER
     scope = Scope(
-        app.key.key,
-        user,
-        has_conversations,
-        legacy_user,
-        pinned,
-        belonging.conversation_id,
-        is_chat,
-        services.known_chats,
+        app_key=app.key.key,
+        user=belonging.user,
+        has_conversations=app.mode.has_conversations,
+        # OpenDify looked for a name in the body only.
+        legacy_user=OPENDIFY_USER if services.settings.read_opendify_tokens and turn.user is None else None,
+        pinned=pinned,
+        conversation_id=belonging.conversation_id,
+        known=services.known_chats,
     )
-    return recall(turn, scope, belonging.memory_mode)
+    mode, chat_id = belonging.memory_mode, belonging.chat_id
+    if chat_id is None or mode != HIDDEN or not scope.has_conversations:
+        return recall(turn, scope, mode)
+    if scope.conversation_id is None and may_carry_token(turn):  # begun before its chat was named
+        thread = recall(turn, scope, mode)
+        if thread.outcome is Outcome.CONTINUED:
+            return thread
+    return recall(turn, replace(scope, user=chat_user(scope.user, chat_id), is_chat=True, legacy_user=None), mode)
 
 
 async def settle(thread: Thread, turn: Turn, app: App, services: Services) -> Thread:

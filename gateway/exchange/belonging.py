@@ -16,7 +16,6 @@ class Belonging:
 
     user: str  # Dify's, as long as no chat is named
     memory_mode: int  # a row of MEMORY_MODES
-    is_named: bool = False  # the client has said who its end user is
     conversation_id: str | None = None  # Dify's, where the client names it
     chat_id: str | None = None  # the front end's name for the chat
     is_side_call: bool = False  # no turn of any chat

@@ -88,11 +88,10 @@ def belonging(
     named = named_user(turn.user, headers, settings)
     user = end_user(named, client.key)
     if is_side_call:  # no conversation but its own, nothing in its answer
-        return Belonging(user, _MEMORY_WORDS["history"], is_named=named is not None, is_side_call=True)
+        return Belonging(user, _MEMORY_WORDS["history"], is_side_call=True)
     return Belonging(
         user=user,
         memory_mode=memory_mode(headers, client, app, settings),
-        is_named=named is not None,
         conversation_id=turn.conversation_id or conversation_id(headers.get(CONVERSATION_HEADER), CONVERSATION_HEADER),
         chat_id=_first_of(headers, settings.chat_id_headers),
     )

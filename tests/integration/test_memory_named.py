@@ -210,6 +210,21 @@ async def test_edits_are_seen_in_a_chat_that_is_named(
     assert asked(simulator)[-1]["conversation_id"]
 
 
+async def test_a_chat_that_was_begun_without_a_name_stays_in_its_conversation(
+    gateway: Gateway, simulator: Simulator
+) -> None:
+    history = [said("My cat is Tom. [[n=2]]")]
+    named = {"X-OpenWebUI-Chat-Id": "7"}
+    for headers in ({}, named, named):
+        history.append({"role": "assistant", "content": content_of(await ask(gateway, history, headers))})
+        history.append(said("More. [[n=1]]"))
+    assert len(simulator.store.conversations) == 1
+    assert simulator.runs[-1].query == "More. [[n=1]]"
+    history[0] = said("My cat is Kit. [[n=2]]")  # a branch belongs to the chat
+    await ask(gateway, history, named)
+    assert "-chat-" in asked(simulator)[-1]["user"]
+
+
 async def test_looking_for_edits_can_be_switched_off(start_gateway: StartGateway, simulator: Simulator) -> None:
     chat = Chat(*[await start_gateway(simulator, CHECK_BRANCHES="false") for _ in range(2)])
     await chat.say("one [[n=2]]")

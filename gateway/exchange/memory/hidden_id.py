@@ -172,6 +172,13 @@ def _from_older_answer(
     return None
 
 
+def may_carry_token(turn: Turn) -> bool:
+    """Whether something is hidden in the text of the last answer, by this gateway or by OpenDify."""
+    answered = last_answer(turn.messages)
+    text = "" if answered is None else turn.messages[answered].text
+    return bool(zero_width.reveal(text)) or legacy_token.find(text) is not None
+
+
 def carried_by(messages: tuple[Message, ...], answered: int | None) -> Iterator[tuple[bytes, int]]:
     """What may be a token in the last answer, the likeliest first, and how many messages it covers."""
     if answered is None:

@@ -136,9 +136,9 @@ NOBODY = end_user(None, "sk")
     ("headers", "asked", "belongs"),
     [
         ({}, {}, Belonging(NOBODY, 2)),
-        ({"X-User-Id": "ann"}, {}, Belonging("ann", 2, is_named=True)),
-        ({"X-User-Id": "ann", "X-OpenWebUI-User-Id": "7"}, {}, Belonging("7", 2, is_named=True)),
-        ({"X-User-Id": "ann"}, {"user": "bob"}, Belonging("bob", 2, is_named=True)),
+        ({"X-User-Id": "ann"}, {}, Belonging("ann", 2)),
+        ({"X-User-Id": "ann", "X-OpenWebUI-User-Id": "7"}, {}, Belonging("7", 2)),
+        ({"X-User-Id": "ann"}, {"user": "bob"}, Belonging("bob", 2)),
         ({"X-User-Id": "  "}, {}, Belonging(NOBODY, 2)),
         ({"X-User-Id": "{{LIBRECHAT_USER_ID}}"}, {}, Belonging(NOBODY, 2)),
         ({"X-OpenWebUI-Chat-Id": " c "}, {}, Belonging(NOBODY, 2, chat_id="c")),
@@ -157,7 +157,7 @@ def test_a_turn_belongs_to_whom_the_request_names(
 
 def test_a_side_call_belongs_to_a_person_and_to_no_chat() -> None:
     headers = {"X-User-Id": "ann", "X-Chat-Id": "c", "x-dify-conversation-id": ID, "X-Conversation-Memory": "hidden"}
-    assert whose(headers, is_side_call=True) == Belonging("ann", 1, is_named=True, is_side_call=True)
+    assert whose(headers, is_side_call=True) == Belonging("ann", 1, is_side_call=True)
 
 
 def test_a_header_that_names_no_conversation_is_refused() -> None:

@@ -18,7 +18,7 @@ from gateway.exchange.memory.call_id import read_call_id
 from gateway.exchange.memory.comparison import PastTurn
 from gateway.exchange.memory.ending import Ending
 from gateway.exchange.memory.fingerprint import Transcript
-from gateway.exchange.memory.hidden_id import HiddenId, HiddenThread
+from gateway.exchange.memory.hidden_id import HiddenId, HiddenThread, may_carry_token
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.stateless import Stateless
 from gateway.exchange.memory.thread import Lookup, Outcome, Scope, Thread
@@ -417,6 +417,19 @@ def test_two_answers_in_one_are_neither() -> None:
     assert_folded(thread, history)
 
 
+@pytest.mark.parametrize(
+    ("history", "carries"),
+    [
+        ([Message(USER, "hi")], False),
+        ([*a_chat(), Message(USER, "on")], True),
+        ([Message(USER, "hi"), Message(ASSISTANT, f"Nice.{hide(b'any')}"), Message(USER, "on")], True),
+        ([*a_chat(), Message(USER, "on"), Message(ASSISTANT, "Well ❤️"), Message(USER, "on")], False),
+    ],
+)
+def test_a_look_at_the_last_answer_shows_whether_it_may_carry_a_token(history: list[Message], carries: bool) -> None:
+    assert may_carry_token(Turn("m", tuple(history))) == carries
+
+
 def test_without_any_text_there_is_no_query() -> None:
     with pytest.raises(InvalidRequest):
         recall([Message(USER, hide(b"hidden"))])
@@ -523,6 +536,10 @@ def test_a_chat_of_opendify_goes_on_and_stays_with_its_user() -> None:
     edited = recall([Message(USER, "My cat is Kit."), *history[1:], Message(USER, "Why?")], LEGACY_SCOPE)
     assert (edited.outcome, edited.user) == (Outcome.BRANCHED, "default_user")
     assert recall([*history, Message(USER, "Why?")], SCOPE).prompt.conversation_id is None
+
+
+def test_a_chat_of_opendify_may_carry_a_token() -> None:
+    assert may_carry_token(Turn("m", (*LEGACY_CHAT, Message(USER, "on"))))
 
 
 def test_an_unsigned_token_is_read_only_where_that_is_wanted() -> None:
