@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 _PATIENCE_SECONDS = 0.2  # for a systemd that does not read; the event loop waits as long
 
+# systemd throws away a message of more than 4096 bytes, and with it the READY=1 or WATCHDOG=1 that stands in it.
+_LONGEST_STATUS = 1000  # characters, of four bytes at most
+
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -41,14 +44,15 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.settimeout(_PATIENCE_SECONDS)
-                channel.sendto("\n".join(lines).encode(), self._address)
+                channel.sendto("\n".join(lines).encode(errors="replace"), self._address)
         except OSError:
             pass  # a systemd that is gone must not end the answers that are under way
 
 
 def _status(text: str) -> str:
     """What `systemctl status` shows, in one line."""
-    return f"STATUS={_LINE_BREAKS.sub(' ', text)}"
+    text = _LINE_BREAKS.sub(" ", text)
+    return f"STATUS={text if len(text) <= _LONGEST_STATUS else text[: _LONGEST_STATUS - 1] + '…'}"
 
 
 def _address(written: str) -> str:

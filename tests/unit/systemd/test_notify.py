@@ -55,6 +55,16 @@ def test_a_status_is_one_line_and_no_message_of_its_own(systemd: tuple[socket.so
     assert channel.recv(4096) == b"READY=1\nSTATUS=reload failed: A=1 is wrong B=2 is wrong"
 
 
+@pytest.mark.parametrize("text", ["wrong, " * 100_000, "𝄞" * 5_000, "a name that is no text: \udcff"])
+def test_no_status_costs_the_word_before_it(systemd: tuple[socket.socket, str], text: str) -> None:
+    """systemd reads 4096 bytes, and believes nothing of a longer message."""
+    channel, address = systemd
+    Notifier({"NOTIFY_SOCKET": address}, PID).alive(text)
+    message = channel.recv(1 << 20)
+    assert message.startswith(b"WATCHDOG=1\nSTATUS=" + text.encode(errors="replace")[:20])
+    assert len(message) <= 4096
+
+
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}])
 def test_without_a_systemd_nothing_is_said(environ: dict[str, str]) -> None:
     Notifier(environ, PID).ready("serving")
