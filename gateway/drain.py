@@ -33,9 +33,10 @@ async def drain(
     """
     services.draining = True
     log.info("shutting down, %d answers in flight", services.answers_in_flight)
+    # From the beginning, so that no busy client's connection is left when the idle ones are closed: it could lose one.
+    server.close_after_requests()
     with suppress(TimeoutError):
         await asyncio.wait_for(stop_now.wait(), unready_seconds)
-    server.close_after_requests()
     server.stop()
     await _all_closed(server, services, services.settings.shutdown_seconds, stop_now)
     cut = ShuttingDown("The gateway is shutting down; the answer was cut.")

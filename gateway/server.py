@@ -52,6 +52,7 @@ class Server:
         self._complaint = ""  # of a reload that failed; shown until one succeeds
         self._had_terminal = False
         self._reloading = asyncio.Lock()
+        self._reload_waits = False  # behind the one that runs: it will see all files as they are then
 
     async def run(self) -> None:
         """Serve until a signal ends it. Raises OSError when the address cannot be bound."""
@@ -114,11 +115,14 @@ class Server:
         if self._had_terminal and not _has_terminal():
             self._on_stop()
             return
-        self._services.background.start(self._reload())
+        if not self._reload_waits:
+            self._reload_waits = True
+            self._services.background.start(self._reload())
 
     async def _reload(self) -> None:
         """Read keys and settings again; a bad configuration keeps the old one."""
         async with self._reloading:
+            self._reload_waits = False
             if self._stop.is_set():
                 log.warning("not reloaded: the gateway is shutting down")
                 return

@@ -66,6 +66,8 @@ class CappedHTTPServer(HTTPServer):
         """Listen; what is accepted has these sockets' options."""
         sockets = list(sockets)
         for one in sockets:
+            if one.family == socket.AF_UNIX:
+                continue  # holds little by itself
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         super().add_sockets(sockets)
 

@@ -27,8 +27,11 @@ Message = dict[str, str]
 class ServiceManager:
     """Runs one gateway after another on the same socket."""
 
-    def __init__(self, directory: Path, *, watchdog_seconds: float = 20.0, **settings: str) -> None:
+    def __init__(
+        self, directory: Path, *, listener: socket.socket | None = None, watchdog_seconds: float = 20.0, **settings: str
+    ) -> None:
         self._directory = directory
+        self._listener = listener or socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._settings = settings
         self._watchdog_seconds = watchdog_seconds
         self._notifications = directory / "notify"
@@ -38,7 +41,6 @@ class ServiceManager:
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._channel.bind(str(self._notifications))
         self._channel.setblocking(False)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._processes: list[Process] = []
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,6 +43,21 @@ async def test_it_is_ready_when_the_inherited_socket_answers(
         process = await manager.start()
         assert (await early).status_code == 200
         assert manager.messages == [{"READY": "1", "STATUS": "serving, 1 apps, 0 answers in flight"}]
+        assert await manager.stop(process) == 0
+
+
+async def test_a_unix_socket_serves_as_well(tmp_path: Path, simulator: Simulator) -> None:
+    (tmp_path / ".env").write_text(settings(simulator))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "http"))
+    listener.listen()
+    transport = httpx.AsyncHTTPTransport(uds=str(tmp_path / "http"))
+    async with (
+        ServiceManager(tmp_path, listener=listener, UNREADY_SECONDS="0") as manager,
+        httpx.AsyncClient(transport=transport, timeout=20) as http,
+    ):
+        process = await manager.start()
+        assert (await http.get("http://gateway/v1/models")).status_code == 200
         assert await manager.stop(process) == 0
 
 
@@ -92,6 +108,22 @@ async def test_a_reload_is_told_from_its_begin_to_its_end(
         assert await manager.stop(process) == 0
 
 
+async def test_many_reloads_at_once_are_two(tmp_path: Path, simulator: Simulator) -> None:
+    """The one that runs, and one after it, which sees whatever was written meanwhile."""
+    (tmp_path / ".env").write_text(settings(simulator))
+    async with ServiceManager(tmp_path, UNREADY_SECONDS="0") as manager:
+        process = await manager.start()
+        for _ in range(5):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)  # noqa: ASYNC251  Dify lives in this loop: the first reload waits for it all the time
+        for _ in range(2):
+            await manager.hears("RELOADING=1")
+            await manager.hears("READY=1")
+        assert await manager.stop(process) == 0
+        await manager.hears("STOPPING=1")
+    assert sum("RELOADING" in message for message in manager.messages) == 2
+
+
 async def test_the_end_is_told_with_the_time_that_it_may_take(
     tmp_path: Path, simulator: Simulator, http: httpx.AsyncClient
 ) -> None:
@@ -109,7 +141,7 @@ async def test_the_end_is_told_with_the_time_that_it_may_take(
 
 async def test_restarts_under_load_lose_nobody(tmp_path: Path, simulator: Simulator) -> None:
     (tmp_path / ".env").write_text(settings(simulator))
-    async with ServiceManager(tmp_path, UNREADY_SECONDS="0.2") as manager:
+    async with ServiceManager(tmp_path, UNREADY_SECONDS="1") as manager:  # an answer takes half of it
         process = await manager.start()
         async with Workers(manager.base_url, count=10) as workers:
             for _ in range(2):
