@@ -26,19 +26,25 @@ _SHOWN = frozenset(
     }
 )
 
+# What stands in these is named by whoever made the app, so that a variable called `title` tells nothing of its text.
+_NAMED_BY_USERS = frozenset({"inputs", "outputs", "process_data"})
+
 
 def is_traced(wanted: Collection[str], *names: str | None) -> bool:
     """Whether one of a request's names (its id, its client) is among those that the operator wrote."""
     return bool(wanted) and (_EVERYBODY in wanted or any(name in wanted for name in names))
 
 
-def redacted(value: Any, name: str = "") -> Any:
-    """The same JSON with lengths in the place of texts."""
+def redacted(value: Any, shown: Collection[str] = _SHOWN, *, is_shown: bool = False) -> Any:
+    """The same JSON with lengths in the place of texts, but for the fields that are `shown`."""
     if isinstance(value, dict):
-        return {key: redacted(inner, key) for key, inner in value.items()}
+        return {
+            key: redacted(inner, () if key in _NAMED_BY_USERS else shown, is_shown=key in shown)
+            for key, inner in value.items()
+        }
     if isinstance(value, list):
-        return [redacted(inner, name) for inner in value]
-    if isinstance(value, str) and value and name not in _SHOWN:
+        return [redacted(inner, shown, is_shown=is_shown) for inner in value]
+    if isinstance(value, str) and value and not is_shown:
         return f"<{len(value)} characters>"
     return value
 

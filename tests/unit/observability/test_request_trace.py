@@ -32,8 +32,8 @@ def test_texts_become_lengths_and_the_rest_stays() -> None:
         "answer": "",
         "data": {
             "id": "n",
-            "inputs": {"name": "Ada"},
-            "outputs": {"text": ["Hi Ada", None, 1.5]},
+            "inputs": {"name": "Ada", "title": "Countess", "files": [{"id": "f"}]},
+            "outputs": {"text": ["Hi Ada", None, 1.5], "message": "Hi Ada"},
             "status": "succeeded",
         },
     }
@@ -44,8 +44,8 @@ def test_texts_become_lengths_and_the_rest_stays() -> None:
         "answer": "",
         "data": {
             "id": "n",
-            "inputs": {"name": "<3 characters>"},
-            "outputs": {"text": ["<6 characters>", None, 1.5]},
+            "inputs": {"name": "<3 characters>", "title": "<8 characters>", "files": [{"id": "<1 characters>"}]},
+            "outputs": {"text": ["<6 characters>", None, 1.5], "message": "<6 characters>"},
             "status": "succeeded",
         },
     }
