@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
@@ -26,7 +27,7 @@ class _Piece:
 
 def content_type(accept: str) -> str:
     """What the scraper gets: OpenMetrics, with exemplars, if it asks for it; else the classic text."""
-    return choose_encoder(accept)[1]
+    return _encoder(accept)[1]
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> Iterator[bytes]:
@@ -34,12 +35,19 @@ def exposition(registry: CollectorRegistry, accept: str) -> Iterator[bytes]:
 
     What is counted meanwhile may be in it or not; one histogram's buckets always belong together.
     """
-    encode, kind = choose_encoder(accept)
+    encode, kind = _encoder(accept)
     for collector in list(registry._collector_to_names):
         for metric, is_first in _parts(collector):
             yield _encoded(encode, metric, is_first)
     if "openmetrics" in kind:
         yield _END
+
+
+def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # for the library, from a version that is no number
+        return choose_encoder("")
 
 
 def _parts(collector: object) -> Iterator[tuple[Metric, bool]]:

@@ -61,3 +61,4 @@ def test_exemplars_are_for_those_who_ask_for_openmetrics() -> None:
     assert b"req_0" not in b"".join(exposition(metrics.registry, "text/plain"))
     assert content_type(OPENMETRICS).startswith("application/openmetrics-text; version=1.0.0")
     assert content_type("").startswith("text/plain")
+    assert content_type("application/openmetrics-text;version=newest").startswith("text/plain")
