@@ -36,6 +36,7 @@ class ApiHandler(RequestHandler):
     endpoint_name = "other"  # a metric label
     needs_client_key = True
     counted = True  # whether its requests are somebody's work, to be counted and logged
+    for_browsers = True  # whether pages of other origins may read the answer
 
     @cached_property
     def services(self) -> Services:
@@ -56,7 +57,8 @@ class ApiHandler(RequestHandler):
             self.set_header("traceparent", str(self.traceparent))
         self.set_header("Server", "opendify-gateway")
         self.set_header("X-Content-Type-Options", "nosniff")
-        self._allow_browsers()
+        if self.for_browsers:
+            self._allow_browsers()
 
     def _take_names(self) -> None:
         """What this request is called, here and elsewhere."""

@@ -17,7 +17,7 @@ class HealthHandler(ApiHandler):
     """The process is alive."""
 
     endpoint_name = "healthz"
-    needs_client_key = counted = False
+    needs_client_key = counted = for_browsers = False
 
     def get(self) -> None:
         self.write("ok\n")
@@ -29,7 +29,7 @@ class ReadyHandler(ApiHandler):
     """The process can answer: it knows an app and is not about to stop."""
 
     endpoint_name = "readyz"
-    needs_client_key = counted = False
+    needs_client_key = counted = for_browsers = False
 
     def get(self) -> None:
         if why := unready(self.services):
@@ -57,7 +57,7 @@ class MetricsHandler(ApiHandler):
     """What Prometheus scrapes, as OpenMetrics if it asks for that."""
 
     endpoint_name = "metrics"
-    needs_client_key = counted = False
+    needs_client_key = counted = for_browsers = False
 
     async def get(self) -> None:
         self._look()

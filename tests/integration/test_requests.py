@@ -131,6 +131,14 @@ async def test_browsers_may_call(gateway: Gateway) -> None:
     assert "x-request-id" in answer.headers["access-control-expose-headers"]
 
 
+async def test_pages_of_other_origins_cannot_read_what_is_for_operators(gateway: Gateway) -> None:
+    """They need no client key, so a page that an operator looks at could."""
+    for path in ("/healthz", "/readyz", "/metrics"):
+        for method in ("GET", "OPTIONS"):
+            answer = await gateway.http.request(method, path, headers={"Origin": "https://evil.example"})
+            assert not [name for name in answer.headers if name.startswith("access-control-")], (method, path)
+
+
 # --- client keys ------------------------------------------------------------------------------------------------------
 
 
