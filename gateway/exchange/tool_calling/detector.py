@@ -65,6 +65,11 @@ class CallDetector:
         self._said = self._called = False
         self._fenced = self._closed = False
 
+    def lets_pass(self, text: str) -> bool:
+        """Whether `text` is said, all of it, as it is; `feed` need not get it."""
+        in_text = self._said and not self._held and self._step == self._text
+        return in_text and "<" not in text and "`" not in text
+
     def feed(self, text: str) -> list[Piece]:
         """Take more text."""
         self._held += text

@@ -44,6 +44,9 @@ class ToolCallStage:
             if self._failed:
                 break
             if isinstance(event, TextDelta):
+                if self._tells and self._detector.lets_pass(event.text):
+                    out.append(event)
+                    continue
                 self._take(self._detector.feed(event.text), out)
             elif isinstance(event, Finished):
                 if event.reason is not FinishReason.STOP:

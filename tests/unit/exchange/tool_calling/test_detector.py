@@ -100,6 +100,25 @@ def test_only_what_may_begin_a_call_is_held_back(text: str, passes: str) -> None
     assert CallDetector(SYNTAX).feed(text) == [Said(passes)]
 
 
+@given(st.lists(st.sampled_from([*ATOMS, "word ", "x"]), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_what_passes_by_is_what_would_be_said(atoms: list[str]) -> None:
+    """The way for text around the detector makes no difference."""
+    detector, pieces = CallDetector(SYNTAX), list[Piece]()
+    for atom in atoms:
+        pieces += [Said(atom)] if detector.lets_pass(atom) else detector.feed(atom)
+    assert joined([*pieces, *detector.finish()]) == detect(atoms)
+
+
+def test_plain_words_pass_by_once_something_was_said() -> None:
+    detector = CallDetector(SYNTAX)
+    assert not detector.lets_pass("So ")
+    detector.feed("So ")
+    assert detector.lets_pass("it is")
+    detector.feed(tagged("[[{"))
+    assert not detector.lets_pass("it is")
+
+
 def test_a_call_is_told_as_it_comes() -> None:
     detector = CallDetector(SYNTAX)
     assert detector.feed(tagged('[[\n{"name":')) == [CallBegins(""), CallText('{"name":')]
