@@ -8,21 +8,27 @@ import re
 import shutil
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from openai import OpenAI
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from gateway.exchange.memory import zero_width
+from gateway.exchange.memory.thread import Outcome
 from tests.operations.deployment import deployment
 from tests.operations.gateways import ROOT
 from tests.simulator.server import Simulator
 
-pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is missing (scripts/debian-packages)")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is missing (scripts/debian-packages)"),
+    pytest.mark.asyncio(loop_scope="module"),  # one deployment for all: each takes longer to start than a test
+]
 
 TURNS_TAKEN = {"balance leastconn": "balance roundrobin"}
 MODEL = "Demo Chatbot"
@@ -38,6 +44,7 @@ class Nodes:
     ports: list[int]
     curl: CurlAsyncHTTPClient  # httpx takes a third of the test's time
     simulator: Simulator
+    before: Counter[str] = field(default_factory=Counter)  # what was counted by other tests
 
     async def answer(self, messages: Messages, headers: dict[str, str] | None = None) -> dict[str, str]:
         """The answer as a front end would put it into its history."""
@@ -47,22 +54,42 @@ class Nodes:
         response = await self.curl.fetch(url, method="POST", body=body, headers=headers, request_timeout=100)
         return {"role": "assistant", "content": json.loads(response.body)["choices"][0]["message"]["content"]}
 
-    async def counted(self, outcome: str) -> list[float]:
+    async def counted(self, outcome: str) -> list[int]:
         """Turns with this outcome, for each node."""
-        urls = (f"http://127.0.0.1:{port}/metrics" for port in self.ports)
-        pages = [(await self.curl.fetch(url)).body.decode() for url in urls]
         wanted = rf'^gateway_memory_total{{model="{MODEL}",outcome="{outcome}"}} (\S+)$'
-        found = [re.search(wanted, page, re.MULTILINE) for page in pages]
-        return [float(one[1]) if one else 0.0 for one in found]
+        counts = []
+        for port in self.ports:
+            page = (await self.curl.fetch(f"http://127.0.0.1:{port}/metrics")).body.decode()
+            found = re.search(wanted, page, re.MULTILINE)
+            counts.append(int(float(found[1])) if found else 0)
+        return [count - self.before[f"{outcome} {port}"] for count, port in zip(counts, self.ports, strict=True)]
+
+    async def begin(self) -> None:
+        """Forget what other tests did."""
+        self.simulator.store.conversations.clear()
+        self.before.clear()
+        for outcome in Outcome:
+            for port, count in zip(self.ports, await self.counted(outcome), strict=True):
+                self.before[f"{outcome} {port}"] = count
 
 
-@pytest.fixture
-async def nodes(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Nodes]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def all_nodes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Nodes]:
     curl = CurlAsyncHTTPClient(force_instance=True, max_clients=40)
     limits = {"STARTS_PER_SECOND": "10000", "QUEUE_SECONDS": "60", "QUEUE_LENGTH": "1000", "LOG_LEVEL": "warning"}
-    async with deployment("haproxy", simulator, tmp_path, TURNS_TAKEN, **limits) as (base_url, gateways):
+    directory = tmp_path_factory.mktemp("nodes")
+    async with (
+        Simulator("1.12.1") as simulator,
+        deployment("haproxy", simulator, directory, TURNS_TAKEN, **limits) as (base_url, gateways),
+    ):
         yield Nodes(base_url, [gateway.port for gateway in gateways], curl, simulator)
     curl.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def nodes(all_nodes: Nodes) -> Nodes:
+    await all_nodes.begin()
+    return all_nodes
 
 
 def said(text: str) -> dict[str, str]:
