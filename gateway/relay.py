@@ -89,6 +89,7 @@ class LiveAnswer:
     ) -> None:
         self._services.answers_in_flight -= 1
         self._run.end()
+        self._stages = ()  # one of them refers back here, and the garbage collector comes rarely
 
     # --- the question -------------------------------------------------------------------------------------------------
 

@@ -159,8 +159,10 @@ class Transfer:
         if self._interruption is None:
             await self._doorbell
         if self._interruption is not None:
-            reason, self._interruption = self._interruption, None
-            raise reason
+            try:
+                raise self._interruption
+            finally:
+                self._interruption = None  # it knows this frame, and would go round with it
 
     # --- the drive's side ---------------------------------------------------------------------------------------------
 

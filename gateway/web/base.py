@@ -145,6 +145,8 @@ class ApiHandler(RequestHandler):
             ACCESS_LOG.info("request", extra={"fields": fields})
             if self.span is not None:
                 self.span.end(self.timeline, status)
+        if self.timeline.error is not None:
+            self.timeline.error.with_traceback(None)  # its frames know this handler, which would go round with it
 
     def _allow_browsers(self) -> None:
         """CORS: SDKs in a browser send many headers of their own (x-stainless-…), so those asked for are allowed."""

@@ -31,7 +31,9 @@ async def until_taken(handler: RequestHandler, written: asyncio.Future[None], pa
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             stream.close()
             raise StreamClosedError
-    written.result()
+    if (error := written.exception()) is not None:
+        # Another one: the stream keeps its own, which would know the frames that it went through, and they the stream.
+        raise StreamClosedError(error)
 
 
 class EventStreamWriter:

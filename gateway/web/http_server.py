@@ -84,9 +84,11 @@ class CappedHTTPServer(HTTPServer):
             for stop_accepting in self._handlers.values():
                 stop_accepting()
 
-    def on_close(self, server_conn: object) -> None:
+    def on_close(self, server_conn: Any) -> None:
         super().on_close(server_conn)
         self._exchanges.pop(server_conn, None)
+        if (error := server_conn.stream.error) is not None:
+            error.with_traceback(None)  # its frames know the stream, which would go round with it
         if self._paused and len(self._connections) < self.max_connections and not self._stopped:
             self._paused = False
             for number, listener in self._sockets.items():
