@@ -49,6 +49,11 @@ def test_the_async_loop_reads_the_answer(outcome: dict[str, Any]) -> None:
     assert outcome["async"].strip() == "w1 w2 w3 w4 w5"
 
 
+def test_functions_are_called_and_their_results_read(outcome: dict[str, Any]) -> None:
+    for said in outcome["functions"]:
+        assert said.startswith("The tools said: 12 degrees in Oslo")
+
+
 def test_a_failure_on_the_way_is_raised(outcome: dict[str, Any]) -> None:
     assert outcome["broken"] == "w1 w2 w3  and then APIError"
 

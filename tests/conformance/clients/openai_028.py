@@ -60,7 +60,34 @@ def ask(**fields):
     return lambda: openai.ChatCompletion.create(**{"model": plan["models"][0], "messages": question("x"), **fields})
 
 
+WEATHER = {
+    "name": "weather",
+    "description": "The weather in a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+def functions_loop(streamed):
+    """The loop of the time before tools: one function call, then its result."""
+    messages = question('How is it? [[call="weather {\\"city\\": \\"Oslo\\"}"]]')
+    asked = {"model": plan["models"][0], "functions": [WEATHER]}
+    if streamed:
+        called = {"name": "", "arguments": ""}
+        for chunk in openai.ChatCompletion.create(messages=messages, stream=True, **asked):
+            for field, text in chunk.choices[0].delta.get("function_call", {}).items():
+                called[field] += text
+        assert chunk.choices[0].finish_reason == "function_call"
+        messages.append({"role": "assistant", "content": None, "function_call": called})
+    else:
+        messages.append(openai.ChatCompletion.create(messages=messages, **asked).choices[0].message)
+        called = messages[-1].function_call
+    city = json.loads(called["arguments"])["city"]
+    messages.append({"role": "function", "name": called["name"], "content": f"12 degrees in {city}"})
+    return openai.ChatCompletion.create(messages=messages, **asked).choices[0].message.content
+
+
 outcome = {
+    "functions": [functions_loop(streamed) for streamed in (False, True)],
     "listed": [model.id for model in openai.Model.list().data],
     "found": {name: look_up(name) for name in plan["names"]},
     "streamed": {model: readme_loop(model) for model in plan["models"]},
