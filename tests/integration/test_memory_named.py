@@ -113,6 +113,18 @@ async def test_a_named_conversation_that_is_gone_is_healed_and_the_new_one_told(
     assert await count(gateway, 'gateway_memory_total{model="Demo Chatbot",outcome="healed"}') == 1
 
 
+@pytest.mark.parametrize("stranger", [{"user": "bob"}, {"user": "ann", "model": "Demo Chatflow"}])
+async def test_a_conversation_of_somebody_else_is_none(
+    gateway: Gateway, simulator: Simulator, stranger: dict[str, str]
+) -> None:
+    named = (await ask(gateway, [said("My secret is 42. [[n=1]]")], user="ann")).headers[HEADER]
+    response = await ask(gateway, [said("What is it? [[n=1]]")], conversation_id=named, **stranger)
+    assert response.headers[HEADER] != named
+    assert len(simulator.store.conversations[named].messages) == 1
+    series = f'gateway_memory_total{{model="{stranger.get("model", "Demo Chatbot")}",outcome="healed"}}'
+    assert await count(gateway, series) == 1
+
+
 @pytest.mark.parametrize("written", ["new", "5f2c1b1e"])
 async def test_an_id_that_cannot_be_is_refused_before_dify_is_asked(
     gateway: Gateway, simulator: Simulator, written: str
