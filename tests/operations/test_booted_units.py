@@ -168,11 +168,18 @@ def test_a_long_answer_may_outlast_the_stop_timeout(machine: Machine) -> None:
 
 def test_installing_again_changes_what_differs(machine: Machine) -> None:
     process = machine.show("MainPID")
+    for mistaken in ("", "00", "08", "two", "2 65535", "1 9001 9002"):
+        assert "Usage: " in machine.install(*mistaken.split(), status=2)
     machine.install("2")
     assert machine.show("MainPID") == process
     machine.install("1")
     assert machine.show("MainPID") == process
     assert machine.show("ActiveState", "gateway@9002.socket") == "inactive"
+    good = machine.path(f"{SETTINGS}/gateway.env").read_text()
+    machine.write_settings(gateway_env=f"{good}OTLP_ENDPOINT=http://127.0.0.1:4318\n")
+    assert "opentelemetry-sdk" in machine.install("2", status=1)  # wanted now, and not among the wheels
+    assert machine.show("MainPID") == process
+    machine.write_settings(gateway_env=good)
     machine.path("/etc/systemd/system/gateway@.service").write_text("# as an older version had it\n")
     assert "Restarting the gateway on port 9001" in machine.install("2")
     assert machine.show("MainPID") != process
