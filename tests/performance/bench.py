@@ -70,9 +70,10 @@ def _compare(asked: argparse.Namespace) -> None:
 
 def _round(system: System, scenarios: list[Scenario]) -> Figures:
     figures: Figures = {}
-    with upstream() as upstream_port, running(system, upstream_port) as subject:
-        for scenario in scenarios:
-            if system.lean or not scenario.lean_only:
+    mine = [one for one in scenarios if system.lean or not one.lean_only]
+    for together in ([one for one in mine if not one.fresh], *([one] for one in mine if one.fresh)):
+        with upstream() as upstream_port, running(system, upstream_port) as subject:
+            for scenario in together:
                 figures |= scenario.take(subject, upstream_port)
                 time.sleep(0.3)
     return figures

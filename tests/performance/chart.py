@@ -29,8 +29,8 @@ def draw(rounds: Rounds) -> None:
         for name, title in _PANELS.items()
     }
     PICTURE.parent.mkdir(exist_ok=True)
-    words = [program("python"), __file__, str(PICTURE)]
-    subprocess.run(words, input=json.dumps(figures).encode(), check=True)
+    words = [program("python"), "-m", "tests.performance.chart", str(PICTURE)]
+    subprocess.run(words, input=json.dumps(figures).encode(), cwd=ROOT, check=True)
 
 
 def _draw_in_its_own_environment(picture: Path, figures: dict[str, dict[str, float]]) -> None:

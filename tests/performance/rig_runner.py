@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -39,11 +40,17 @@ class Load:
 
     @property
     def us_per_token(self) -> float:
-        return self.cpu_seconds * 1e6 / max(1, self.found["tokens"])
+        """NaN where too many answers failed for their cost to mean anything."""
+        return self.cpu_seconds * 1e6 / self.found["tokens"] if self._counts else math.nan
 
     @property
     def ms_per_call(self) -> float:
-        return self.cpu_seconds * 1e3 / max(1, self.found["right"])
+        """The same for an answer."""
+        return self.cpu_seconds * 1e3 / self.found["right"] if self._counts else math.nan
+
+    @property
+    def _counts(self) -> bool:
+        return bool(self.found["right"] > 0.9 * self.found["calls"])
 
     @property
     def errors(self) -> int:
@@ -90,7 +97,10 @@ def upstream_stats(port: int) -> dict[str, int]:
 class Running:
     """A system that is ready."""
 
-    def __init__(self, started: Started, process: subprocess.Popen[bytes] | None, port: int, log: Path) -> None:
+    def __init__(
+        self, started: Started, process: subprocess.Popen[bytes] | None, port: int, log: Path, lean: bool = True
+    ) -> None:
+        self.lean = lean
         self.started = started
         self.process = process
         self.port = port
@@ -132,7 +142,7 @@ def running(system: System, upstream_port: int, wrapper: list[str] | None = None
         )
     try:
         _wait_until_ready(system, process, f"http://127.0.0.1:{port}{started.ready_path}", log)
-        found = Running(started, process, port, log)
+        found = Running(started, process, port, log, system.lean)
         found.load({"streams": 8, "calls": 200 if system.lean else 40, "tokens": 50, "limit": 30})  # warm up
         yield found
     finally:
