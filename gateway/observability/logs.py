@@ -83,5 +83,5 @@ def _clean(name: str, value: object) -> object:
 
 def _one_word(value: object) -> str:
     text = str(value)
-    plain = text.isprintable() and not any(character in text for character in ' "=')
+    plain = text.isprintable() and " " not in text and '"' not in text and "=" not in text
     return text if plain and text else dumps(text).decode("ascii")

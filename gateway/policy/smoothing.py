@@ -17,7 +17,8 @@ def is_paced(wanted: Smoothing, headers: Mapping[str, str]) -> bool:
     """Judge one streaming request by what it shows; `headers` are the client's, with any capitals."""
     if wanted is not Smoothing.AUTO:
         return wanted is Smoothing.ON
-    names = {name.lower(): value for name, value in headers.items()}
+    names = {name.lower(): name for name in headers}
     if any(name.startswith(_READER_PREFIXES) for name in names):
         return True
-    return names.get("user-agent", "").startswith(_BROWSER) and any(name in names for name in _READER_HEADERS)
+    agent = headers[names["user-agent"]] if "user-agent" in names else ""
+    return agent.startswith(_BROWSER) and any(name in names for name in _READER_HEADERS)

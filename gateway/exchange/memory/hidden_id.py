@@ -35,7 +35,8 @@ class HiddenId:
         """Find the turn's conversation. Raises InvalidRequest when there is no text to ask."""
         if not scope.has_conversations:
             return Stateless().recall(turn, scope)
-        visible = replace(turn, messages=zero_width.visible(turn.messages))
+        shown = zero_width.visible(turn.messages)
+        visible = turn if shown == turn.messages else replace(turn, messages=shown)
         answered = last_answer(turn.messages)
         users = [scope.user, *([scope.legacy_user] if scope.legacy_user else [])]
         for user in users:
