@@ -134,6 +134,8 @@ class DifyRun:
             self._asking.cancel()
         elif self._transfer is not None and self.started:
             self._transfer.interrupt(ClientLeft())
+            if not self._services.settings.keep_partial_answers:
+                self._transfer.cancel()  # before anything else is done for those that may have left together
             if self._following is not None:
                 self._following.cancel()
 
