@@ -1,8 +1,8 @@
 """Measures the gateway against the floor under it and against its peers, in turn, and writes the table.
 
-scripts/bench                       the gateway and nginx, three rounds (about 6 minutes); writes RESULTS.md
+scripts/bench                       the gateway and nginx, three rounds (about 5 minutes); writes RESULTS.md
 scripts/bench --quick               one round, under two minutes; writes nothing
-scripts/bench --peers               LiteLLM and Portkey, too (installed on the first time); draws the chart
+scripts/bench --peers               bare Tornado, Portkey and LiteLLM, too (installed when needed); draws the chart
 scripts/bench --compare 'NAME=CMD'  any other gateway, with {port} and {upstream} in its command line
 scripts/bench --profile             a flame graph of the gateway under load, in .bench/
 scripts/bench --scale               100 to 10,000 streams, a storm, and where it breaks

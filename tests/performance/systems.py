@@ -89,6 +89,10 @@ def _nginx(port: int, upstream: int, folder: Path) -> Started:
     return Started([program, "-c", str(config)])
 
 
+def _bare(port: int, upstream: int, folder: Path) -> Started:
+    return Started([sys.executable, "-m", "tests.performance.bare_tornado", str(port), str(upstream)])
+
+
 def _litellm(port: int, upstream: int, folder: Path) -> Started:
     program = TOOLS / "litellm/bin/litellm"
     if not program.exists():
@@ -147,6 +151,7 @@ def other(text: str) -> System:
 GATEWAY = System("gateway", "this gateway: Dify's events → OpenAI chunks", _gateway)
 FLOOR = System("nginx", "the floor: copies an OpenAI stream, transforms nothing", _nginx)
 PEERS = [
+    System("bare Tornado", "Tornado and its curl client, copying; what the frame itself costs", _bare),
     System("Portkey", f"{PORTKEY}, OpenAI → OpenAI", _portkey, lean=False),
     System("LiteLLM", f"{LITELLM}, OpenAI → OpenAI", _litellm, lean=False),
 ]
