@@ -6,28 +6,20 @@ import secrets
 from dataclasses import replace
 from types import TracebackType
 
-from gateway.conversations import recall_thread, settle
 from gateway.dify_api import calls
 from gateway.dify_api.app import App
-from gateway.dify_api.file_plan import FilePlan, plan_files
-from gateway.dify_api.forms import read_form
-from gateway.dify_api.inputs import fill_inputs
 from gateway.dify_api.messages import read_suggestions
-from gateway.dify_api.system_text import move_system_text
-from gateway.dify_run import FORM_CLOSED, ClientLeft, DifyRun, FormClosed
-from gateway.errors import BodyTooLarge, ConversationNotFound, GatewayError, InvalidRequest, UnusableAnswer
+from gateway.dify_run import ClientLeft, DifyRun
+from gateway.errors import GatewayError, InvalidRequest, UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, Started, TextDelta
-from gateway.exchange.answer_form import instructed, with_words
 from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
 from gateway.exchange.form import Form
-from gateway.exchange.form_reply import UnclearReply, read_reply
-from gateway.exchange.form_token import FormReference, FormSeal
-from gateway.exchange.memory.thread import Outcome, Thread
 from gateway.exchange.stages import answer_stages
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
-from gateway.exchange.turn import JSONValue, Prompt, Turn
+from gateway.exchange.turn import Turn
 from gateway.observability.request_timeline import RequestTimeline
+from gateway.question import Question
 from gateway.services import Services
 
 
@@ -41,30 +33,24 @@ class LiveAnswer:
         self, turn: Turn, app: App, belonging: Belonging, services: Services, timeline: RequestTimeline
     ) -> None:
         self._syntax = CallSyntax(secrets.token_hex(4))
-        self._messages = turn.messages  # as the client wrote them
-        self._turn = with_words(turn, self._syntax)
+        self._turn = turn
         self._app = app
         self._belonging = belonging
         self._services = services
         self._timeline = timeline
         self._stages = answer_stages(turn, self._syntax, self._new_call_id, self._form_call_id)
-        self._thread: Thread  # from __aenter__ on
-        self._forms: FormSeal
+        self._question: Question  # from __aenter__ on
         self._run: DifyRun
-        self._files: FilePlan  # once they are at Dify
         self._rejected: Rejected | None = None  # the first answer, once a second one is asked for
-        self._complete = False  # Finished or Failed was handed out
+        self._complete = False  # Finished or Failed was handed out, or is in `_held`
+        self._held: list[AnswerEvent] = []  # the last batch, until suggestions are there
         self._left = False
 
     async def __aenter__(self) -> LiveAnswer:
-        self._turn, pinned = move_system_text(self._app, self._turn)
-        self._thread = recall_thread(self._turn, self._app, self._belonging, pinned, self._services)
-        self._user = self._thread.user
-        self._forms = FormSeal(self._app.key.key, self._user)
-        form = self._forms.find(self._messages)
-        asking = self._reply(form) if form else self._ask(*self._check())  # checked before anything is sent
-        self._run = DifyRun(self._app, self._user, self._services, self._timeline)
-        self._run.begin(asking)
+        question = Question(self._turn, self._syntax, self._app, self._belonging, self._services, self._timeline)
+        run = DifyRun(self._app, question.user, self._services, self._timeline)
+        run.begin(question.asking(run))
+        self._question, self._run = question, run
         self._services.answers_in_flight += 1
         return self
 
@@ -76,8 +62,10 @@ class LiveAnswer:
                 events = _unnamed(events)
             if events:
                 events = self._remember(events)
-                return await self._suggest(events) if type(events[-1]) is Finished else events
-        return []
+                if not self._complete:
+                    return events
+                self._held = events
+        return await self._let_go()
 
     def abandon(self) -> None:
         """The client has left: whoever waits in `next_batch` gets ClientLeft as soon as the run can be stopped."""
@@ -91,96 +79,23 @@ class LiveAnswer:
         self._run.end()
         self._stages = ()  # one of them refers back here, and the garbage collector comes rarely
 
-    # --- the question -------------------------------------------------------------------------------------------------
-
-    async def _ask(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
-        recalled = self._thread
-        try:
-            self._thread = await settle(recalled, self._turn, self._app, self._services)
-            await self._put(*((plan, inputs) if self._thread is recalled else self._check()))
-        except ConversationNotFound:
-            if self._thread.prompt.conversation_id is None:
-                raise
-            self._thread = self._thread.anew(Outcome.HEALED)
-            await self._put(*self._check())
-        finally:
-            self._timeline.memory = self._thread.outcome
-        self._turn.let_files_go()
-
-    async def _reply(self, asked: FormReference) -> None:
-        """Hand the client's words to the run that waits for them; ask again where they do not say what to do."""
-        form = await self._open_form(asked)
-        try:
-            if form is None:
-                raise FormClosed
-            reply = read_reply(form, asked.reply)
-            call = calls.submit_form(form.token, reply.action, reply.inputs, self._user)
-            await self._run.resume(call, form.run_id)
-        except UnclearReply as unclear:
-            self._run.tell([TextDelta(str(unclear)), Finished(form=form)])
-        except FormClosed:  # told in the chat, so that the chat can go on: the next turn finds no form
-            self._run.tell([TextDelta("This form was answered before, or its time is over."), Finished()])
-
-    async def _open_form(self, asked: FormReference) -> Form | None:
-        answer = await self._services.dify.fetch(self._app.key, calls.form(asked.token))
-        if answer.head.status >= 400 and answer.head.status not in FORM_CLOSED:
-            raise answer.error()
-        return read_form(answer.json(), asked.run_id, asked.token)
-
-    def _check(self) -> tuple[FilePlan, dict[str, JSONValue]]:
-        """What the app is to get besides the text. Raises InvalidRequest, BodyTooLarge."""
-        prompt, given = self._prompt(), self._turn.inputs
-        plan = plan_files(self._app, self._belonging.user, prompt, given)
-        return plan, fill_inputs(self._app, {**given, **plan.inputs()}, prompt.query)
-
-    def _prompt(self) -> Prompt:
-        return instructed(self._thread.prompt, self._turn, self._syntax)
-
-    async def _put(self, plan: FilePlan, inputs: dict[str, JSONValue]) -> None:
-        """Bring the files to Dify, then ask."""
-        app, user, uploads = self._app, self._user, self._services.uploads
-        if plan.files:
-            began = self._services.clock()
-            plan = await uploads.bring(app, user, plan)
-            self._timeline.upload_seconds = self._services.clock() - began
-        self._files = plan
-        call = calls.ask(app, self._prompt(), {**inputs, **plan.inputs()}, user, plan.message_files())
-        try:
-            await self._run.ask(call)
-        except (InvalidRequest, BodyTooLarge) as error:
-            self._blame_files(error)
-            raise
-
-    def _blame_files(self, error: GatewayError) -> None:
-        """Say which file Dify refused; if it has lost one, the next attempt must not trip over it again."""
-        if self._files.blame(error):
-            self._services.uploads.forget(self._app, self._user, self._files)
-
     def _ask_again(self, rejected: Rejected) -> list[AnswerEvent]:
-        """Ask the app once more, in the same conversation if it has one; not a second time."""
+        """Ask the app once more; not a second time."""
         if self._rejected is not None:
             return [Failed(rejected.error)]
         if self._left:
             raise ClientLeft
         self._rejected = rejected
-        app, given = self._app, {**self._turn.inputs, **self._files.inputs()}
-        files = self._files.message_files()
-        if app.mode.has_conversations and self._ids()[0]:
-            prompt, files = Prompt(rejected.question, self._ids()[0]), []
-        else:
-            prompt = Prompt(f"{self._prompt().query}\n\n{rejected.question}")
         try:
-            call = calls.ask(app, prompt, fill_inputs(app, given, prompt.query), self._user, files)
+            call = self._question.again(rejected, self._ids()[0])
         except InvalidRequest:  # too long for the app now, which is no fault of the client
             return [Failed(rejected.error)]
         self._run.end()
         # The times of a request are those of its first answer.
         timeline = RequestTimeline(self._services.clock, self._timeline.endpoint, self._timeline.arrived_at)
-        self._run = DifyRun(app, self._user, self._services, timeline)
+        self._run = DifyRun(self._app, self._question.user, self._services, timeline)
         self._run.begin(self._run.ask(call))
         return []
-
-    # --- the answer ---------------------------------------------------------------------------------------------------
 
     def _pass_stages(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         if self._rejected is not None:  # the client has been told of a beginning
@@ -199,36 +114,41 @@ class LiveAnswer:
         return events
 
     def _form_call_id(self, form: Form) -> str:
-        return self._forms.call_id(form)
+        return self._question.forms.call_id(form)
 
     def _new_call_id(self, number: int) -> str:
-        return self._thread.call_id(*self._ids(), number) or f"call_{secrets.token_hex(12)}"
+        return self._question.thread.call_id(*self._ids(), number) or f"call_{secrets.token_hex(12)}"
 
     def _ids(self) -> tuple[str | None, str | None]:
         """The conversation's and the message's, as far as Dify has told them."""
         started = self._run.started
         return (started.conversation_id, started.message_id) if started else (None, None)
 
-    async def _suggest(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
-        """Ask, where the client wants it, what could be asked next."""
-        end, started = events[-1], self._run.started
-        if self._turn.details is not Details.SUGGESTIONS or not isinstance(end, Finished):
-            return events
-        if started is None or started.message_id is None or not self._app.mode.has_conversations:
-            return events
+    async def _let_go(self) -> list[AnswerEvent]:
+        """What is held, with suggestions behind the end; a caller whose patience ends meanwhile can ask again."""
+        if self._held and type(end := self._held[-1]) is Finished and (questions := await self._suggestions()):
+            self._held[-1] = replace(end, questions=questions)
+        events, self._held = self._held, []
+        return events
+
+    async def _suggestions(self) -> tuple[str, ...]:
+        """What could be asked next, where the client wants to know it and Dify tells."""
+        if self._turn.details is not Details.SUGGESTIONS or not self._app.mode.has_conversations:
+            return ()
+        if (message_id := self._ids()[1]) is None:
+            return ()
         try:
-            call = calls.suggestions(started.message_id, self._user)
+            call = calls.suggestions(message_id, self._question.user)
             answer = await self._services.dify.fetch(self._app.key, call)
         except GatewayError:
-            return events  # the answer itself is whole
-        questions = read_suggestions(answer.json()) if answer.head.status == 200 else ()
-        return [*events[:-1], replace(end, questions=questions)]
+            return ()  # the answer itself is whole
+        return read_suggestions(answer.json()) if answer.head.status == 200 else ()
 
     def _remember(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         """Let memory read what is shown, and write behind its end."""
         for event in events:
             if type(event) is TextDelta:
-                self._thread.feed(event.text)
+                self._question.thread.feed(event.text)
         end = events[-1]
         if type(end) is TextDelta:
             return events
@@ -236,14 +156,14 @@ class LiveAnswer:
         if self._complete:
             self._count(end)
         if isinstance(end, Failed):
-            self._blame_files(end.error)  # since 1.13 a flow's files are looked at in its stream
+            self._question.blame_files(end.error)  # since 1.13 a flow's files are looked at in its stream
         if not isinstance(end, Finished):
             return events
         whole = None if self._turn.stream else end.text
         if end.reason is FinishReason.TOOL_CALLS or self._turn.response_format:
             return events  # the ids of calls carry what the next turn needs; JSON is for a parser
-        tail = self._forms.hidden(end.form) if end.form else ""
-        tail += self._thread.tail(*self._ids(), whole)
+        tail = self._question.forms.hidden(end.form) if end.form else ""
+        tail += self._question.thread.tail(*self._ids(), whole)
         if not tail:
             return events
         if end.text is not None:

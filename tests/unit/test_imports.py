@@ -43,7 +43,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services": {"apps", "exchange", "observability", "peers", "policy", "settings", "uploads", "upstream"},
     "conversations": {"dify_api", "errors", "exchange", "services"},
     "dify_run": CODECS | {"dify_api", "exchange", "observability", "services", "upstream"},
-    "relay": {"conversations", "dify_api", "dify_run", "errors", "exchange", "observability", "services"},
+    "form_replies": {"dify_api", "dify_run", "exchange", "services"},
+    "question": {
+        "conversations",
+        "dify_api",
+        "dify_run",
+        "errors",
+        "exchange",
+        "form_replies",
+        "observability",
+        "services",
+    },
+    "relay": {"dify_api", "dify_run", "errors", "exchange", "observability", "question", "services"},
     "idempotency": {"dify_run", "errors", "exchange", "observability", "peers", "relay", "services"},
     "web": CODECS
     | {

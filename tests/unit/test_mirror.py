@@ -23,6 +23,8 @@ OVER_SOCKETS = {
     "gateway/peers/redis_link.py": "test_peers.py",
     "gateway/drain.py": "test_drain.py",
     "gateway/dify_run.py": "test_leaving_clients.py",
+    "gateway/form_replies.py": "test_forms.py",
+    "gateway/question.py": "test_memory.py",
     "gateway/relay.py": "test_leaving_clients.py",
     "gateway/server.py": "test_process.py",
     "gateway/uploads.py": "test_attachments.py",
