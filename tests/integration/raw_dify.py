@@ -98,6 +98,7 @@ class RawDify:
     script: Script = field(default_factory=lambda: say(whole("Hello", " world")))
     follow: Script | None = None  # for a run that is taken up again
     upload: Script | None = None  # for a file; the app takes any if there is one
+    suggest_after: float = 0.0  # seconds
     mode: str = "chat"
     tls: ssl.SSLContext | None = None
     keep_alive: bool = True  # for the small calls
@@ -195,6 +196,8 @@ class RawDify:
         if target.endswith("/stop") and self.stop_answers:
             writer.write(self.stop_answers.pop(0))
             return False
+        if "/suggested" in target:
+            await asyncio.sleep(self.suggest_after)
         writer.write(self._small_answer(target))
         await writer.drain()
         return self.keep_alive
@@ -206,6 +209,8 @@ class RawDify:
         elif target.endswith("/parameters"):
             document = {"opening_statement": "", "user_input_form": [], "system_parameters": {}}
             document["file_upload"] = {"enabled": self.upload is not None}
+        elif "/suggested" in target:
+            document["data"] = ["And then?"]
         body = json.dumps(document).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         return head.encode() + (b"" if self.keep_alive else b"Connection: close\r\n") + b"\r\n" + body

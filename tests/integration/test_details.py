@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
+from tests.integration.raw_dify import HEAD, LAST_CHUNK, MODEL, RawDify, chunk, event, message, say
 from tests.simulator.apps import DEMO_CHAT, MODERATED_CHAT
 from tests.simulator.server import Simulator
 
@@ -110,3 +111,14 @@ async def test_files_that_an_app_made(gateway: Gateway) -> None:
     assert file["type"] == "image"
     assert file["url"].startswith("http://")
     assert file["url"] in answer["choices"][0]["message"]["content"]
+
+
+async def test_slow_suggestions_cost_no_word_of_the_answer(start_gateway: StartGateway) -> None:
+    """The answer is whole in one read, but its 200 goes out before Dify has thought of what could be asked next."""
+    end = event("message_end", message_id="of-the-answer")
+    start = event("message", answer="", message_id="of-the-answer")
+    async with RawDify(say(HEAD + chunk(start + message("Hello") + end) + LAST_CHUNK), suggest_after=0.5) as dify:
+        gateway = await start_gateway(**dify.environ(COMMIT_AFTER="0.1"))
+        streamed = await chunks(gateway, MODEL, "Hi", "suggestions")
+    assert "".join(part["choices"][0]["delta"]["content"] for part in streamed) == "Hello"
+    assert streamed[-1]["dify"]["suggested_questions"] == ["And then?"]
