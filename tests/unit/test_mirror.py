@@ -30,7 +30,6 @@ OVER_SOCKETS = {
     "gateway/uploads.py": "test_attachments.py",
     "gateway/upstream/dify_client.py": "test_failures.py",
     "gateway/upstream/streaming_client.py": "test_leaving_clients.py",
-    "gateway/upstream/transfer.py": "test_leaving_clients.py",
     "gateway/web/answers.py": "test_answers.py",
     "gateway/web/base.py": "test_requests.py",
     "gateway/web/body_handler.py": "test_requests.py",
