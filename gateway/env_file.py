@@ -16,9 +16,9 @@ _ESCAPABLE_IN_DOUBLE_QUOTES = '"\\`$'
 
 @dataclass(slots=True)
 class EnvFile:
-    """The assignments of one file, and the lines whose name is not a name (systemd logs and skips them).
+    """The assignments of one file, and the lines that are none (systemd skips them).
 
-    Lines and not names, because a list of keys that goes on in the next line looks like a name and must not be shown.
+    Lines and not their text: a list of keys that goes on in the next line is one, and must not be shown.
     """
 
     values: dict[str, str] = field(default_factory=dict)
@@ -35,10 +35,8 @@ def parse_env_file(text: str) -> EnvFile:
         elif character not in _BLANK:
             line = rest.line
             name = _take_name(character, rest)
-            if name is None:
-                continue
-            value = _take_value(rest)
-            if _NAME.fullmatch(name):
+            value = "" if name is None else _take_value(rest)
+            if name is not None and _NAME.fullmatch(name):
                 found.values[name] = value
             else:
                 found.ignored.append(line)

@@ -111,6 +111,8 @@ class ApiHandler(RequestHandler):
             self.set_header(name, value)
         if error.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
+        elif error.status == 405:
+            self.set_header("Allow", ", ".join(self._methods()))
         self.set_header("Content-Type", "application/json")
         self.finish(error_body(error))
 
@@ -131,6 +133,12 @@ class ApiHandler(RequestHandler):
         if 400 <= status < 500:
             return InvalidRequest(f"The request is malformed: {error}.")
         return InternalError("The gateway failed to handle this request; its log has the reason.")
+
+    def _methods(self) -> list[str]:
+        """What this route takes."""
+        own, unserved = type(self), RequestHandler
+        names = self.SUPPORTED_METHODS
+        return [name for name in names if getattr(own, name.lower()) is not getattr(unserved, name.lower())]
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

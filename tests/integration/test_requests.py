@@ -72,20 +72,22 @@ async def test_a_large_body_gets_its_answer(start_gateway: StartGateway, simulat
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
+    ("method", "path", "status", "code", "allowed"),
     [
-        ("GET", "/v1/nothing", 404, "unknown_url"),
-        ("GET", "/chat/completions", 404, "unknown_url"),
-        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
-        ("DELETE", "/v1/models", 405, "method_not_allowed"),
-        ("GET", "/v1/models/none", 404, "model_not_found"),
+        ("GET", "/v1/nothing", 404, "unknown_url", None),
+        ("GET", "/chat/completions", 404, "unknown_url", None),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed", "POST, OPTIONS"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed", "GET, HEAD, OPTIONS"),
+        ("POST", "/readyz", 405, "method_not_allowed", "GET, HEAD, OPTIONS"),
+        ("GET", "/v1/models/none", 404, "model_not_found", None),
     ],
 )
 async def test_a_wrong_address_is_an_error_of_the_same_form(
-    gateway: Gateway, method: str, path: str, status: int, code: str
+    gateway: Gateway, method: str, path: str, status: int, code: str, allowed: str | None
 ) -> None:
     response = await gateway.http.request(method, path)
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert response.headers.get("allow") == allowed
 
 
 @pytest.mark.parametrize(

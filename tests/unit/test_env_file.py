@@ -70,10 +70,11 @@ def test_a_file_means_what_it_means_to_systemd(text: str, values: dict[str, str]
         ("A=1\n# c\n\n  B C=1\nD=1\n2=2", [4, 6]),
         ("A='x\ny'\nexport C='1\n2'\n-=1", [3, 5]),
         ("A=1\r\nexport C=1\r\n", [2]),
-        ("no assignment\n", []),  # systemd says nothing either
+        ("no assignment\n", [1]),  # systemd says nothing
+        ("KEYS=app-a,\n  app-b,\n# c\napp-c", [2, 4]),
     ],
 )
-def test_a_name_that_is_none_is_reported_by_its_line(text: str, lines: list[int]) -> None:
+def test_what_is_no_assignment_is_reported_by_its_line(text: str, lines: list[int]) -> None:
     assert parse_env_file(text).ignored == lines
 
 
