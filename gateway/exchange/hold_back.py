@@ -33,7 +33,6 @@ class HoldBackStage:
                 told += self._held if event.text is None else [TextDelta(event.text)] if event.text else []
                 self._held = []  # a second answer may follow
                 told.append(replace(event, text=None))
-                self._held = []  # a second answer may follow
             else:
                 told.append(event)
         return told

@@ -91,11 +91,16 @@ class CutStage:
             return end
         cut = self._make_cut()
         text, over = cut.take(end.text)
-        return replace(end, text=text, reason=cut.reason) if over else end
+        if not over:
+            return end
+        # That moderation has taken back what was shown is more than where the text ends.
+        return replace(end, text=text, reason=end.reason if end.reason is FinishReason.CONTENT_FILTER else cut.reason)
 
 
 def _overlap(text: str, sequence: str) -> int:
     """How many characters at the end of `text` begin `sequence`."""
+    if text[-1:] not in sequence:  # nearly always
+        return 0
     for length in range(min(len(text), len(sequence) - 1), 0, -1):
         if text.endswith(sequence[:length]):
             return length

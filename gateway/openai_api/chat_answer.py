@@ -153,6 +153,8 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
     if end is None:
         raise InternalError("The answer has neither a finish nor an error.")
     text = "".join(texts) if end.text is None else end.text
+    if end.reason is FinishReason.CONTENT_FILTER and end.text is not None:
+        thoughts = []  # they may say what the text must not
     made = _message_calls(turn, calls) if end.reason is FinishReason.TOOL_CALLS else {}
     message = {
         "role": "assistant",

@@ -67,6 +67,14 @@ def test_a_failure_shows_what_was_held_back() -> None:
     assert stage.feed([TextDelta("xE"), failed]) == [TextDelta("x"), TextDelta("E"), failed]
 
 
+def test_a_cut_does_not_hide_that_moderation_has_taken_the_text_back() -> None:
+    end = Finished(FinishReason.CONTENT_FILTER, text="I cannot. END of it.")
+    assert cut_stage("END").feed([TextDelta("bad"), end])[-1] == Finished(
+        FinishReason.CONTENT_FILTER, text="I cannot. "
+    )
+    assert CutStage(lambda: TextLimit(1)).feed([end]) == [Finished(FinishReason.CONTENT_FILTER, text="I")]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 @pytest.mark.parametrize(
     ("limit", "shown", "reason"),

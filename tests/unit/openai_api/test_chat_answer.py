@@ -192,6 +192,13 @@ def test_calls_of_an_answer_that_was_replaced_are_not_to_be_run() -> None:
     assert (message["content"], "tool_calls" in message) == ("I cannot.", False)
 
 
+def test_thoughts_go_with_the_text_that_moderation_has_taken_back() -> None:
+    said = [ReasoningDelta("the secret is"), TextDelta("the secret")]
+    end = Finished(FinishReason.CONTENT_FILTER, text="I cannot.")
+    message = json.loads(render_document(calling(), ANSWER_ID, CREATED, [*said, end]))["choices"][0]["message"]
+    assert (message["content"], "reasoning_content" in message) == ("I cannot.", False)
+
+
 def test_a_client_that_speaks_of_functions_gets_one() -> None:
     events = [CALLS[1], CALLS[2], CALLS[4]]
     stream = frames(ChatStreamRenderer(calling(as_functions=True), ANSWER_ID, CREATED).render(events))
