@@ -57,6 +57,7 @@ _MEDIA_TYPES: tuple[tuple[str, str], ...] = (
     ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
     ("application/vnd.openxmlformats-officedocument.presentationml.presentation", "pptx"),
 )
+_NO_TYPE = "application/octet-stream"
 _EXTENSION_OF = dict(reversed(_MEDIA_TYPES))
 _MEDIA_TYPE_OF = {extension: media_type for media_type, extension in reversed(_MEDIA_TYPES)}
 
@@ -94,6 +95,8 @@ def file_type(attachment: Attachment) -> FileType:
     """Tell name, type and kind; the media type tells more than the name, and both more than the kind of the part."""
     media_type = attachment.media_type or ""
     given = attachment.name or _name_in_url(attachment)
+    if media_type == _NO_TYPE and _extension(given)[1:] in _MEDIA_TYPE_OF:
+        media_type = ""  # browsers say so of what they do not know; models are told the type, and refuse that one
     main = media_type.partition("/")[0]
     kind = (
         FileKind(main)
@@ -103,7 +106,7 @@ def file_type(attachment: Attachment) -> FileType:
     name = _clean(given) or kind.value
     if not _extension(name) and media_type:
         name += f".{_extension_for(media_type, kind)}"
-    media_type = media_type or _MEDIA_TYPE_OF.get(_extension(name)[1:], "application/octet-stream")
+    media_type = media_type or _MEDIA_TYPE_OF.get(_extension(name)[1:], _NO_TYPE)
     return FileType(kind, name, media_type)
 
 

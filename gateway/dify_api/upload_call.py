@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from gateway.dify_api.calls import DifyCall
@@ -10,8 +11,9 @@ _LINE_END = b"\r\n"
 
 
 def upload(name: str, media_type: str, content: Iterable[bytes], digest: str, user: str) -> DifyCall:
-    """Give Dify a file. `digest` tells its content from any other, so that content cannot hold the boundary."""
-    boundary = f"opendify-{digest[:40]}".encode()
+    """Give Dify a file. `digest` tells its content from any other."""
+    # Made of both so that neither can hold it: who knows his file knows its digest, and may call himself anything.
+    boundary = b"opendify-" + hashlib.sha256(f"{digest} {user}".encode()).hexdigest()[:40].encode()
     body = b"".join(
         (
             *_part_head(boundary, b'name="user"'),

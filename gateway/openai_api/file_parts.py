@@ -45,7 +45,10 @@ def _read_audio(fields: dict[str, object], path: str) -> Attachment:
             f"Invalid value: {quote(form)}. Expected an audio format such as 'wav' or 'mp3'.", param=f"{path}.format"
         )
     form = form.lower()
-    content = _read_base64(require(audio.get("data"), f"{path}.data"), f"{path}.data")
+    data = require(audio.get("data"), f"{path}.data")
+    if isinstance(data, str) and _is_data_url(data):  # as Qwen's servers want it; the format says the type
+        data = data[data.find(",", 0, _LONGEST_HEAD) + 1 :]
+    content = _read_base64(data, f"{path}.data")
     return Attachment(f"{path}.data", content, FileKind.AUDIO, f"audio.{form}", _AUDIO_TYPES.get(form, f"audio/{form}"))
 
 
@@ -129,6 +132,7 @@ def _read_data_url(url: str, path: str, kind: FileKind | None, name: str | None)
         content = _read_base64(data, path)
     else:
         content = InlineFile(unquote_to_bytes(read_text(data, path)))
+        _refuse_empty(content, path)
     return Attachment(path, content, kind, name, media_type)
 
 
@@ -142,9 +146,14 @@ def _read_base64(value: object, path: str) -> InlineFile:
         value = unquote_to_bytes(value).decode("latin-1")
     if "\n" in value or " " in value or "\r" in value:
         value = "".join(value.split())
-    if not value:
+    content = InlineFile(value)
+    _refuse_empty(content, path)
+    return content
+
+
+def _refuse_empty(content: InlineFile, path: str) -> None:
+    if not content.size:
         raise InvalidRequest(f"Invalid value for '{path}': the file is empty.", param=path)
-    return InlineFile(value)
 
 
 def _stored(value: object, path: str, kind: FileKind | None) -> Attachment:

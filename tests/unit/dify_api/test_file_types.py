@@ -26,6 +26,8 @@ INLINE = InlineFile(b"x")
         (None, "a.mp3", None, ("audio", "a.mp3", "audio/mpeg")),
         (None, "a.webm", "audio/webm", ("audio", "a.webm", "audio/webm")),
         (None, "a.zip", "application/zip", ("document", "a.zip", "application/zip")),
+        (None, "a.PNG", "application/octet-stream", ("image", "a.PNG", "image/png")),
+        (FileKind.IMAGE, None, "application/octet-stream", ("document", "document.bin", "application/octet-stream")),
         (None, "a.bin", None, ("document", "a.bin", "application/octet-stream")),
         (None, "report", "application/pdf", ("document", "report.pdf", "application/pdf")),
         (None, "../../etc/pass:wd?.txt", "text/plain", ("document", "pass_wd_.txt", "text/plain")),

@@ -29,6 +29,14 @@ def test_a_name_cannot_end_its_header() -> None:
     assert b'filename="a%22%0D%0AX: y.png"\r\n' in body
 
 
+def test_a_user_who_knows_the_file_cannot_end_the_part_with_the_name() -> None:
+    digest = "ab" * 32
+    boundary = upload("a.png", "image/png", [], digest, "ann").content_type.partition("boundary=")[2]
+    call = upload("a.png", "image/png", [], digest, f"ann\r\n--{boundary}--\r\n")
+    head = f"Content-Type: {call.content_type}\r\n\r\n".encode()
+    assert len(list(BytesParser(policy=HTTP).parsebytes(head + (call.body or b"")).iter_parts())) == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "found"),
     [({"id": "up-1", "name": "a.png"}, "up-1"), ({"id": 5}, None), ({"id": ""}, None), ([], None), (None, None)],

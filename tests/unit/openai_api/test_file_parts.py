@@ -54,6 +54,14 @@ def read(part: dict[str, Any]) -> Attachment:
             {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
             Attachment("p.input_audio.data", InlineFile("AAAA"), FileKind.AUDIO, "audio.mp3", "audio/mpeg"),
         ),
+        (  # some servers' manuals want this, without a media type or with one
+            {"type": "input_audio", "input_audio": {"data": "data:;base64,AAAA", "format": "wav"}},
+            Attachment("p.input_audio.data", InlineFile("AAAA"), FileKind.AUDIO, "audio.wav", "audio/wav"),
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": "data:audio/mpeg;base64,AAAA", "format": "mp3"}},
+            Attachment("p.input_audio.data", InlineFile("AAAA"), FileKind.AUDIO, "audio.mp3", "audio/mpeg"),
+        ),
         (
             {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}", "filename": "a.pdf"}},
             Attachment("p.file.file_data", InlineFile(PDF), None, "a.pdf", "application/pdf"),
@@ -112,6 +120,12 @@ def test_a_part_becomes_an_attachment(part: dict[str, Any], attachment: Attachme
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,ä"}}, "p.image_url.url", "invalid_value"),
+        ({"type": "image_url", "image_url": {"url": "data:text/plain,"}}, "p.image_url.url", "invalid_value"),
+        (
+            {"type": "input_audio", "input_audio": {"data": "data:audio/wav;base64,", "format": "wav"}},
+            "p.input_audio.data",
+            "invalid_value",
+        ),
         (
             {"type": "input_audio", "input_audio": {"data": "AAAA"}},
             "p.input_audio.format",
