@@ -9,6 +9,7 @@ import subprocess
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from tests.operations.gateways import running_gateways
 from tests.operations.load_balancers import CONF, free_port, listening, replaced
+from tests.simulator.apps import DEMO_CHAT
 from tests.simulator.server import Simulator
 
 pytestmark = pytest.mark.skipif(
@@ -137,8 +139,10 @@ async def questions(port: int, stop: asyncio.Event) -> list[str]:
     return ids
 
 
-async def test_prometheus_reads_two_gateways(simulator: Simulator, tmp_path: Path) -> None:
+async def test_prometheus_reads_two_gateways(tmp_path: Path) -> None:
+    longest = replace(DEMO_CHAT, key=f"{DEMO_CHAT.key}-2", name="答" * 300)  # one label too long, and a scrape is lost
     async with (
+        Simulator("1.12.1", [DEMO_CHAT, longest]) as simulator,
         running_gateways(simulator, tmp_path) as gateways,
         prometheus([gateway.port for gateway in gateways], tmp_path) as server,
         asyncio.timeout(50),
