@@ -22,12 +22,13 @@ _SHOWN = frozenset(
     {
         *("event", "id", "task_id", "message_id", "conversation_id", "workflow_run_id", "workflow_id", "app_id"),
         *("node_id", "node_type", "node_execution_id", "status", "mode", "response_mode", "type", "code", "message"),
-        *("error", "role", "tool", "transfer_method", "upload_file_id", "from_variable_selector", "currency", "title"),
+        *("error", "role", "tool", "transfer_method", "upload_file_id", "from_variable_selector", "title"),
     }
 )
 
-# What stands in these is named by whoever made the app, so that a variable called `title` tells nothing of its text.
-_NAMED_BY_USERS = frozenset({"inputs", "outputs", "process_data"})
+# Where these fields are Dify's and OpenAI's own, beside the top. Anywhere else (inputs, outputs, what tools are given)
+# whoever made the app has chosen the names, and a variable called `title` may hold anything.
+_PLACES = frozenset({"data", "messages", "content", "tool_calls", "files", "tools", "response_format"})
 
 
 def is_traced(wanted: Collection[str], *names: str | None) -> bool:
@@ -39,8 +40,7 @@ def redacted(value: Any, shown: Collection[str] = _SHOWN, *, is_shown: bool = Fa
     """The same JSON with lengths in the place of texts, but for the fields that are `shown`."""
     if isinstance(value, dict):
         return {
-            key: redacted(inner, () if key in _NAMED_BY_USERS else shown, is_shown=key in shown)
-            for key, inner in value.items()
+            key: redacted(inner, shown if key in _PLACES else (), is_shown=key in shown) for key, inner in value.items()
         }
     if isinstance(value, list):
         return [redacted(inner, shown, is_shown=is_shown) for inner in value]

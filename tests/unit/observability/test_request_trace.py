@@ -32,6 +32,7 @@ def test_texts_become_lengths_and_the_rest_stays() -> None:
         "answer": "",
         "data": {
             "id": "n",
+            "data": {"output": {"tool_call_input": {"message": "Ada"}}},
             "inputs": {"name": "Ada", "title": "Countess", "files": [{"id": "f"}]},
             "outputs": {"text": ["Hi Ada", None, 1.5], "message": "Hi Ada"},
             "status": "succeeded",
@@ -44,6 +45,7 @@ def test_texts_become_lengths_and_the_rest_stays() -> None:
         "answer": "",
         "data": {
             "id": "n",
+            "data": {"output": {"tool_call_input": {"message": "<3 characters>"}}},
             "inputs": {"name": "<3 characters>", "title": "<8 characters>", "files": [{"id": "<1 characters>"}]},
             "outputs": {"text": ["<6 characters>", None, 1.5], "message": "<6 characters>"},
             "status": "succeeded",
