@@ -4,8 +4,8 @@ Text that cannot begin a call is handed on in the same `feed`; held back is only
 the code fence that models put around one, and white space before anything was said.
 
 What models do beside the rule and what is taken as meant: a fence around the tags or inside them; line breaks anywhere;
-no closing tag, or one without the mark; two calls, or a list of them, between one pair of tags; a tool's name before
-the JSON; text before, between and after.
+no closing tag, one without the mark or of another protocol, or the opening one once more; brackets too many; two
+calls, or a list of them, between one pair of tags; a tool's name before the JSON; text before, between and after.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ class CallEnds:
 Piece = Said | CallBegins | CallText | CallEnds
 
 _FENCE = "```"
+_AROUND_HEADING = "`: \t\r\n"
 _JSON_BEGINS = re.compile(r"[{\[]")
+# What may stand between a call's JSON and the tag that closes it.
+_LEFT_OVER = re.compile(r"(?:\s*(?:[}\]),;]|</[\w:.|-]{1,64}>))+")
+_MAY_BE_LEFT_OVER = re.compile(r"\s*</[\w:.|-]{0,64}\Z")
 
 
 class CallDetector:
@@ -64,6 +68,7 @@ class CallDetector:
         self._json = JsonText()
         self._said = self._called = False
         self._fenced = self._closed = False
+        self._may_close = False  # the opening tag that was read last, as the call before it was not closed
 
     def lets_pass(self, text: str) -> bool:
         """Whether `text` is said, all of it, as it is; `feed` need not get it."""
@@ -86,10 +91,14 @@ class CallDetector:
         elif self._step == self._in_json:
             self._end_call()
         elif self._step == self._in_heading:
-            self._pieces += [CallBegins(self._held), CallEnds()]
+            if not self._may_close:
+                self._pieces += [CallBegins(self._held.strip(_AROUND_HEADING)), CallEnds()]
+            elif self._held and not self._held.isspace():
+                self._pieces.append(Said(self._held))
         elif self._step == self._after:
             rest = self._held.strip()
-            if rest and not any(closing.startswith(rest) for closing in self._closings):
+            cut_off = not self._closed and _MAY_BE_LEFT_OVER.match(self._held)
+            if rest and not cut_off and not any(closing.startswith(rest) for closing in self._closings):
                 self._pieces.append(Said(self._held))
         pieces, self._pieces = self._pieces, []
         self._held, self._step, self._said, self._called = "", self._text, False, False
@@ -124,7 +133,7 @@ class CallDetector:
             self._open(at + len(tag))
             return True
         self._fenced = self._fenced or _FENCE in heading
-        self._pieces.append(CallBegins(heading.strip("`: \t\r\n")))
+        self._pieces.append(CallBegins(heading.strip(_AROUND_HEADING)))
         if json_begins is not None:
             self._begin_json(json_begins.start())
         else:
@@ -162,6 +171,11 @@ class CallDetector:
                 return True
             if mark.startswith(rest):
                 return False
+        if not self._closed and (left_over := _LEFT_OVER.match(self._held)):
+            self._held = self._held[left_over.end() :]
+            return True
+        if not self._closed and _MAY_BE_LEFT_OVER.match(self._held):
+            return False
         if rest[0] in "{[" and not self._closed:
             self._held = rest
             self._pieces.append(CallBegins(""))
@@ -174,14 +188,14 @@ class CallDetector:
         if begin == 0:
             self._fenced = self._fenced or at > 0
             self._held = rest
-            self._open(at + len(tag))
+            self._open(at + len(tag), may_close=not self._closed)
         else:
             self._step = self._text
         return True
 
-    def _open(self, position: int) -> None:
+    def _open(self, position: int, may_close: bool = False) -> None:
         self._held = self._held[position:]
-        self._step, self._closed = self._in_heading, False
+        self._step, self._closed, self._may_close = self._in_heading, False, may_close
 
     def _begin_json(self, position: int) -> None:
         self._held = self._held[position:]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from gateway.exchange.json_schema import value_problem
-from gateway.exchange.json_text import read_json, write_json
+from gateway.exchange.json_text import read_json, read_strictly, write_json
+from gateway.exchange.tool_calling.retype import retype
 from gateway.exchange.turn import JSONValue, ToolSpec
 
 # What models call the two fields, likeliest first.
-_NAMES = ("name", "tool", "tool_name", "function", "function_name")
-_ARGUMENTS = ("arguments", "parameters", "args", "input")
+_NAMES = ("name", "tool", "tool_name", "function", "function_name", "action")
+_ARGUMENTS = ("arguments", "parameters", "args", "input", "params", "kwargs", "tool_input", "action_input")
+# What they wrap a call in, and several.
+_WRAPPINGS = ("function", "function_call", "tool_call")
+_LISTS = ("tool_calls", "calls")
+
+_WORD = re.compile(r"[\w.-]+")
+_MOST_ENCODINGS = 3
+_BEHIND_NAME = re.compile(r"(?:\(\)|:\d+)\Z")
 
 
 class CallProblem(Exception):
@@ -27,11 +38,14 @@ class CheckedCall:
 
 def read_calls(text: str, heading: str, tools: tuple[ToolSpec, ...]) -> list[CheckedCall]:
     """The calls in one JSON text, one as a rule. Raises CallProblem if any of them cannot be used."""
+    if heading and not text:  # nothing but a name, as models write calls of tools that take no arguments
+        return [_read_call({"name": heading}, "", tools)] if _names_tool(heading, tools) else _refuse(heading)
     try:
         value = read_json(text)
     except ValueError:
-        shown = f"{heading} {text}".strip()[:200]
-        raise CallProblem(f"There is no JSON object that could be read in the call {shown!r}.") from None
+        return _refuse(f"{heading} {text}")
+    if isinstance(value, dict) and len(value) == 1:
+        value = next((value[name] for name in _LISTS if isinstance(value.get(name), list)), value)
     items = value if isinstance(value, list) else [value]
     if not items:
         raise CallProblem("There is nothing in the call.")
@@ -39,13 +53,14 @@ def read_calls(text: str, heading: str, tools: tuple[ToolSpec, ...]) -> list[Che
 
 
 def find_tool(name: str, tools: tuple[ToolSpec, ...]) -> ToolSpec:
-    """By name; models change its case and put `functions.` before it. Raises CallProblem."""
-    plain = name.strip().removeprefix("functions.")
-    exact = [tool for tool in tools if tool.name in (name, plain)]
-    alike = exact or [tool for tool in tools if tool.name.casefold() == plain.casefold()]
-    if len(alike) != 1:
-        raise CallProblem(f"There is no tool {name[:64]!r}.")
-    return alike[0]
+    """By name; models write it in their own case, with other signs, behind `functions.` Raises CallProblem."""
+    plain = _BEHIND_NAME.sub("", name.strip())
+    for alike in (str, str.casefold, _letters):
+        for spelling in (name, plain, plain.rpartition(".")[2]):
+            found = [tool for tool in tools if alike(tool.name) == alike(spelling)]
+            if len(found) == 1:
+                return found[0]
+    raise CallProblem(f"There is no tool {name[:64]!r}.")
 
 
 def check_arguments(arguments: JSONValue, tool: ToolSpec) -> None:
@@ -54,35 +69,90 @@ def check_arguments(arguments: JSONValue, tool: ToolSpec) -> None:
         raise CallProblem(f"The arguments of {tool.name!r} do not fit its schema: {problem}.")
 
 
+def _refuse(text: str) -> NoReturn:
+    raise CallProblem(f"There is no JSON object that could be read in the call {text.strip()[:200]!r}.")
+
+
 def _read_call(item: JSONValue, heading: str, tools: tuple[ToolSpec, ...]) -> CheckedCall:
-    if isinstance(item, dict) and isinstance(item.get("function"), dict):
-        item = item["function"]  # as OpenAI's API writes it
+    if isinstance(item, dict):
+        item = next((item[name] for name in _WRAPPINGS if isinstance(item.get(name), dict)), item)
     if not isinstance(item, dict):
         raise CallProblem("A call is a JSON object with a name and arguments.")
-    field = next((name for name in _NAMES if isinstance(item.get(name), str)), None)
-    tool = find_tool(heading if field is None else str(item[field]), tools)
-    arguments = _find_arguments({name: value for name, value in item.items() if name != field})
-    check_arguments(arguments, tool)
+    tool, fields = _find_name(item, heading, tools)
+    arguments = _find_arguments(fields, tool)
     try:
         return CheckedCall(tool, write_json(arguments))
     except ValueError as error:
         raise CallProblem(f"The arguments of {tool.name!r} cannot be written as JSON: {error}.") from None
 
 
-def _find_arguments(fields: dict[str, JSONValue]) -> dict[str, JSONValue]:
-    for name in _ARGUMENTS:
-        if name not in fields:
-            continue
-        value = fields[name]
-        if value is None or value == "":
-            return {}
-        if isinstance(value, str):  # encoded twice
+def _find_name(
+    item: dict[str, JSONValue], heading: str, tools: tuple[ToolSpec, ...]
+) -> tuple[ToolSpec, dict[str, JSONValue]]:
+    """The tool, and the fields that do not name it. Raises CallProblem."""
+    names = {field: value for field in _NAMES if isinstance(value := item.get(field), str)}
+    for field, name in names.items():
+        if _names_tool(name, tools) or len(names) == 1:
+            return find_tool(name, tools), {key: value for key, value in item.items() if key != field}
+    if len(item) == 1 and isinstance(fields := item[only := next(iter(item))], dict) and _names_tool(only, tools):
+        return find_tool(only, tools), {"arguments": fields}
+    words = set(_WORD.findall(heading))
+    named = [tool.name for tool in tools if tool.name in words]
+    return find_tool(named[0] if len(named) == 1 else next(iter(names.values()), heading), tools), item
+
+
+def _names_tool(name: str, tools: tuple[ToolSpec, ...]) -> bool:
+    try:
+        find_tool(name, tools)
+    except CallProblem:
+        return False
+    return True
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold())) or name
+
+
+def _find_arguments(fields: dict[str, JSONValue], tool: ToolSpec) -> JSONValue:
+    """The likeliest reading that the tool takes. Raises CallProblem, of the likeliest."""
+    first: CallProblem | None = None
+    schema = None if tool.parameters is None else dict(tool.parameters)
+    for reading in _readings(fields, tool):
+        for arguments in (reading, retype(reading, schema)):
             try:
-                value = read_json(value)
-            except ValueError:
-                continue
+                check_arguments(arguments, tool)
+            except CallProblem as problem:
+                first = first or problem
+            else:
+                return arguments
+    raise first or CallProblem("There are no arguments.")
+
+
+def _readings(fields: dict[str, JSONValue], tool: ToolSpec) -> Iterator[dict[str, JSONValue]]:
+    """What the fields beside the name may say, likeliest first."""
+    own = (tool.parameters or {}).get("properties")
+    own_names = own if isinstance(own, dict) else {}
+    for name in _ARGUMENTS:
+        value = _decode(fields.get(name))
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if name in fields and value in (None, "", []):
+            value = {}
         if isinstance(value, dict):
-            return value
-    fields.pop("id", None)
-    fields.pop("type", None)
-    return fields  # what stands beside the name is meant as arguments
+            yield value
+            if name not in own_names:
+                return
+    # What stands beside the name is meant as arguments.
+    yield {name: value for name, value in fields.items() if name in own_names or name not in ("id", "type")}
+
+
+def _decode(value: JSONValue) -> JSONValue:
+    """Arguments that were encoded twice, or more often; else the value."""
+    for _ in range(_MOST_ENCODINGS):
+        if not isinstance(value, str):
+            break
+        try:
+            value = read_strictly(value) if value.startswith('"') else read_json(value)
+        except ValueError:
+            break
+    return value

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 # In front of a tag, and at the end of a text that more may follow.
-_FENCE = re.compile(r"```[A-Za-z_]{0,12}[ \t]{0,8}\n\s{0,40}\Z")
-_OPEN_FENCE = re.compile(r"(?:`{1,2}|```[A-Za-z_]{0,12}[ \t]{0,8}(?:\n\s{0,40})?)\Z")
+_FENCE = re.compile(r"```[A-Za-z_-]{0,12}[ \t]{0,8}\n\s{0,40}\Z")
+_OPEN_FENCE = re.compile(r"(?:`{1,2}|```[A-Za-z_-]{0,12}[ \t]{0,8}(?:\n\s{0,40})?)\Z")
 _LONGEST_FENCE = 3 + 12 + 8 + 1 + 40
 
 

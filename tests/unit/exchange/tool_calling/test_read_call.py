@@ -58,3 +58,29 @@ def test_two_tools_that_differ_in_case_are_two() -> None:
     assert [find_tool(name, tools).name for name in ("run", "Run")] == ["run", "Run"]
     with pytest.raises(CallProblem):
         find_tool("RUN", tools)
+
+
+def test_a_name_that_could_mean_two_tools_means_none() -> None:
+    with pytest.raises(CallProblem):
+        find_tool("get time", (ToolSpec("get_time"), ToolSpec("get-time")))
+    assert find_tool("get-time", (ToolSpec("get_time"), ToolSpec("get-time"))).name == "get-time"
+
+
+def test_a_parameter_beats_a_field_of_the_call_where_only_it_fits() -> None:
+    rpc = ToolSpec("rpc", "", {"type": "object", "properties": {"method": {}, "params": {}}, "required": ["method"]})
+    [call] = read_calls('{"name":"rpc","method":"add","params":{"a":1}}', "", (rpc,))
+    assert json.loads(call.arguments) == {"method": "add", "params": {"a": 1}}
+
+
+def test_an_argument_of_a_parameters_name_names_no_tool() -> None:
+    mouse = ToolSpec("mouse", "", {"type": "object", "properties": {"action": {"type": "string"}}})
+    [call] = read_calls('{"name":"mouse","action":"clock"}', "", (*TOOLS, mouse))
+    assert (call.tool.name, call.arguments) == ("mouse", '{"action":"clock"}')
+    [call] = read_calls('{"tool":"mouse","name":"Bo","action":"click"}', "", (*TOOLS, mouse))
+    assert (call.tool.name, call.arguments) == ("mouse", '{"name":"Bo","action":"click"}')
+
+
+def test_wrong_arguments_are_not_made_to_fit_as_something_else() -> None:
+    lenient = ToolSpec("lenient", "", {"type": "object", "properties": {"days": {"type": "integer"}}})
+    with pytest.raises(CallProblem):
+        read_calls('{"name":"lenient","arguments":{"days":"many"}}', "", (lenient,))
