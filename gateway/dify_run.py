@@ -16,6 +16,7 @@ from gateway.exchange.answer import AnswerEvent, Failed, Started
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.services import Services
 from gateway.sse import SSEDecoder
+from gateway.upstream.doorbell import Doorbell
 from gateway.upstream.transfer import Transfer
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class DifyRun:
         )
         self._trace = timeline.trace
         self._asking: asyncio.Task[None]  # from `begin` on
+        self._doorbell = Doorbell()  # rings when it is done; two rounds of the loop sooner than asyncio.wait
         self._transfer: Transfer | None = None  # once Dify answers with a stream
         self._over = False  # as far as Dify has told
         self._left = False
@@ -67,8 +69,12 @@ class DifyRun:
         A task of its own: a caller that waits for a batch only for so long must not take the question back.
         """
         self._asking = asyncio.get_running_loop().create_task(asking)
-        # Its error is nobody's when the client has left before it.
-        self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        self._asking.add_done_callback(self._asked)
+
+    def _asked(self, asking: asyncio.Task[None]) -> None:
+        if not asking.cancelled():
+            asking.exception()  # nobody's when the client has left before it
+        self._doorbell.ring()
 
     async def ask(self, call: DifyCall) -> None:
         """Put the question. Raises GatewayError when no stream begins; it may be put again then."""
@@ -108,7 +114,8 @@ class DifyRun:
     async def next_batch(self) -> list[AnswerEvent]:
         """Wait for more. Raises the GatewayError that ends the run without an event, or ClientLeft."""
         if self._transfer is None:
-            await asyncio.wait([self._asking])
+            while not self._asking.done():
+                await self._doorbell
             if self._asking.cancelled():
                 raise ClientLeft
             self._asking.result()
