@@ -14,18 +14,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "conf/grafana-dashboard.json").read_text("utf-8"))
+PROMETHEUS_LABELS = {"instance", "job", "le"}
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum"), "info": ("_info",)}
 
 
-def exported() -> set[str]:
-    """Every series name that a gateway can have."""
-    families = Metrics().registry.collect()
-    return {family.name + suffix for family in families for suffix in SUFFIXES[family.type]}
+def exported() -> dict[str, set[str]]:
+    """Every series name that a gateway can have, and its labels."""
+    metrics = Metrics()
+    labels = {one._name: set(one._labelnames) for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)}
+    families = metrics.registry.collect()
+    return {
+        family.name + suffix: labels.get(family.name, set()) | PROMETHEUS_LABELS
+        for family in families
+        for suffix in SUFFIXES[family.type]
+    }
+
+
+def labels_in(query: str) -> set[str]:
+    """What a query sums by and selects."""
+    grouped = ",".join(re.findall(r"\bby \(([^)]*)\)", query)).split(",")
+    return {name.strip() for name in grouped if name} | set(re.findall(r'(\w+)(?:=~|!~|!=|=)"', query))
 
 
 def queries(dashboard: dict[str, Any]) -> Iterator[str]:
@@ -61,7 +75,9 @@ def problems(dashboard: dict[str, Any], directory: Path) -> list[str]:
     rules = ["groups:", "- name: dashboard", "  rules:"]
     for query in queries(dashboard):
         names = set(re.findall(r"\b(?:gateway|process|python)_\w+", query))
-        found += [f"{name} is no metric" for name in sorted(names - known)]
+        found += [f"{name} is no metric" for name in sorted(names - set(known))]
+        labels = set().union(*(known.get(name, set()) for name in names))
+        found += [f"{name} is no label in {query}" for name in sorted(labels_in(query) - labels)]
         if not names or "$" in query:
             found.append(f"a query without a metric, or with an unknown variable: {query}")
         rules += ["  - record: query", f"    expr: {json.dumps(query)}"]
@@ -89,6 +105,8 @@ def test_every_query_can_be_asked_and_names_a_metric_that_exists(tmp_path: Path)
         (("panels", 1, "targets", 0, "expr"), "sum(rate(gateway_request_total[5m]))", "gateway_request_total is no"),
         (("panels", 1, "targets", 0, "expr"), "sum(rate(gateway_requests_total))", "expected type range vector"),
         (("panels", 1, "targets", 0, "expr"), 'gateway_ready{a="$b"}', "unknown variable"),
+        (("panels", 1, "targets", 0, "expr"), 'gateway_apps{model="x"}', "model is no label"),
+        (("panels", 1, "targets", 0, "expr"), "sum by (modell) (gateway_app_up)", "modell is no label"),
         (("panels", 1, "id"), 3, "id 3 twice"),
         (("panels", 1, "fieldConfig", "defaults", "unit"), "", "no unit"),
         (("panels", 1, "description"), "", "no description"),
