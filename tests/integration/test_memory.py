@@ -165,6 +165,21 @@ async def test_a_client_that_changes_the_text_loses_nothing(
     assert ("Tom" in simulator.runs[-1].query) != goes_on  # in Dify's conversation, or in the query
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("sends_thoughts_back", [False, True])
+async def test_thoughts_in_the_text_do_not_part_a_chat(
+    start_gateway: StartGateway, simulator: Simulator, sends_thoughts_back: bool, stream: bool
+) -> None:
+    chat = Chat(await start_gateway(simulator, REASONING="inline"))
+    await chat.say("My cat is Tom. [[n=2 think]]", stream=stream)
+    assert chat.messages[-1]["content"].startswith("<think>")
+    if not sends_thoughts_back:  # as Open WebUI and the AI SDK do, which tell them apart themselves
+        chat.messages[-1]["content"] = chat.messages[-1]["content"].partition("</think>")[2].lstrip()
+    await chat.say("His name? [[n=1]]")
+    assert simulator.runs[-1].query == "His name? [[n=1]]"
+    assert len(simulator.store.conversations) == 1
+
+
 async def test_a_token_is_worth_nothing_to_another_user_or_app(gateway: Gateway, simulator: Simulator) -> None:
     chat = Chat(gateway, user="ada")
     await chat.say("My secret is 42. [[n=2]]")

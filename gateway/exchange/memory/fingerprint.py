@@ -2,7 +2,8 @@
 
 It stays the same under what clients do to texts they keep: trimming, other line ends, any Unicode normal form, dropped
 invisible characters and controls (and so hidden tokens). It changes with anything else: a text edited, a message added,
-removed, moved or given to another role.
+removed, moved or given to another role. Thoughts that an answer begins with are left out: shown inline, they are part
+of the text to some clients, and others keep them apart and never send them back.
 
 System messages are left out, as front ends write the time of day into them; they have a fingerprint of their own.
 """
@@ -22,6 +23,8 @@ SYSTEM_FINGERPRINT_BYTES = 2
 
 _BLOCK = 4096  # characters that wait to be hashed together: a delta costs an append
 
+_THOUGHT_BEGINS, _THOUGHT_ENDS = "<think>", "</think>"
+
 # Unicode's Default_Ignorable_Code_Points; controls except white space; what stands for broken UTF-16.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
@@ -39,7 +42,7 @@ class Transcript:
     def __init__(self, messages: Iterable[Message] = (), key: bytes = b"") -> None:
         self._key = key
         self._messages = hashlib.sha256()
-        self._answer = _VisibleText()
+        self._answer = _VisibleAnswer()
         for message in messages:
             self.add(message)
 
@@ -59,11 +62,11 @@ class Transcript:
     def finish(self) -> bytes:
         """The answer is whole: it is a message like the others now. Gives the fingerprint with it."""
         self._append(Role.ASSISTANT, self._answer.finish())
-        self._answer = _VisibleText()
+        self._answer = _VisibleAnswer()
         return self.fingerprint()
 
     def _take(self, role: Role, text: str) -> None:
-        visible = _VisibleText()
+        visible = _VisibleAnswer() if role is Role.ASSISTANT else _VisibleText()
         visible.feed(text)
         self._append(role, visible.finish())
 
@@ -141,3 +144,41 @@ class _VisibleText:
             self._all.update(body.encode())
             self._trimmed = self._all.copy()
         self._all.update(text[len(body) :].encode())
+
+
+class _VisibleAnswer(_VisibleText):
+    """The same of an answer, without the thoughts that it begins with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: str | None = ""  # what may belong to a thought or its tags; None: something was said
+        self._is_thought = False
+
+    def feed(self, text: str) -> None:
+        if self._held is not None:
+            text = self._behind_thoughts(self._held + text)
+        if text:
+            super().feed(text)
+
+    def finish(self) -> bytes:
+        if self._held and not self._is_thought:
+            super().feed(self._held)
+        return super().finish()
+
+    def _behind_thoughts(self, text: str) -> str:
+        while True:
+            if self._is_thought:
+                _, end, behind = text.partition(_THOUGHT_ENDS)
+                if not end:
+                    self._held = text[1 - len(_THOUGHT_ENDS) :]
+                    return ""
+                text, self._is_thought = behind, False
+            text = text.lstrip()
+            if not text.startswith(_THOUGHT_BEGINS):
+                break
+            text, self._is_thought = text[len(_THOUGHT_BEGINS) :], True
+        if _THOUGHT_BEGINS.startswith(text):
+            self._held = text
+            return ""
+        self._held = None
+        return text

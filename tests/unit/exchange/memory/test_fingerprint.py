@@ -160,6 +160,25 @@ def test_the_token_behind_an_answer_does_not_matter(answer: str) -> None:
     assert of(answer + legacy_token.ALPHABET * 12) == of(answer)
 
 
+THOUGHTS = "<think>\nWell.\n\nHm?\n</think>\n\n"
+
+
+@pytest.mark.parametrize("before", [THOUGHTS, " \r\n" + THOUGHTS, THOUGHTS * 3, f"<think>{'x' * 9000}</think>\r\n"])
+@pytest.mark.parametrize("answer", ["Nice.", "", "<", "<thin air>", "the tag <think>x</think> is", "</think>"])
+@given(st.lists(st.integers(0, 60)))
+def test_thoughts_that_an_answer_begins_with_do_not_matter(before: str, answer: str, cuts: list[int]) -> None:
+    # Shown inline they are text to some clients, who send them back, and no text to others, who do not.
+    transcript = Transcript(HISTORY)
+    for piece in pieces_of(before + answer, cuts):
+        transcript.feed(piece)
+    assert transcript.finish() == finger([*HISTORY, Message(ASSISTANT, answer)])
+    assert finger([Message(ASSISTANT, before + answer)]) == finger([Message(ASSISTANT, answer)])
+
+
+def test_an_answer_that_was_cut_while_it_was_thought_says_nothing() -> None:
+    assert finger([Message(ASSISTANT, "<think>\nWell")]) == finger([Message(ASSISTANT, "")])
+
+
 # What must be noticed ----------------------------------------------------------------------------------------------
 
 
@@ -177,6 +196,7 @@ def test_the_token_behind_an_answer_does_not_matter(answer: str) -> None:
         ("a\u0301\u0300", "a\u0300\u0301"),
         ("one.", "one"),
         ("one", ""),
+        ("<think>one</think>two", "two"),  # a user's words
     ],
 )
 def test_an_edited_message_is_noticed(text: str, edited: str) -> None:
@@ -202,6 +222,11 @@ def test_a_changed_role_is_noticed(history: list[Message], data: st.DataObject) 
     at = data.draw(st.integers(0, len(history) - 1))
     role = data.draw(st.sampled_from([role for role in (USER, ASSISTANT, TOOL) if role is not history[at].role]))
     assert finger([*history[:at], Message(role, history[at].text), *history[at + 1 :]]) != finger(history)
+
+
+def test_words_between_tags_are_noticed_behind_text() -> None:
+    answers = ["On <think>a</think>.", "On <think>b</think>.", "On .", "<thin>On</thin>", "On", "<think"]
+    assert len({finger([Message(ASSISTANT, answer)]) for answer in answers}) == len(answers)
 
 
 def test_two_messages_are_not_one_and_their_order_counts() -> None:
