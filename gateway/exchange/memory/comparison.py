@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory.fingerprint import seen
 from gateway.exchange.memory.history import new_text
+from gateway.exchange.memory.looked_up import bare_question
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.turn import Message, Role
 
@@ -24,11 +25,14 @@ class PastTurn:
     answer: str
 
 
-def system_text_told(history: tuple[Message, ...], past: Sequence[PastTurn], is_all: bool) -> str | None:
+def system_text_told(
+    history: tuple[Message, ...], past: Sequence[PastTurn], is_all: bool, is_bare: bool = False
+) -> str | None:
     """Compare the client's messages up to its last answer with the newest turns of a conversation, oldest first.
 
     None: they are not the same. Else the system text that went before the newest question that had one, as `seen`
-    gives it; "" for none. `is_all`: the conversation has no older turns.
+    gives it; "" for none. `is_all`: the conversation has no older turns. `is_bare`: the client has nothing that goes
+    before a question, so what stands there is a part of it that has been cut off since.
     """
     shown = list(_turns(history))
     if not past or len(past) > len(shown):
@@ -37,8 +41,8 @@ def system_text_told(history: tuple[Message, ...], past: Sequence[PastTurn], is_
     for number, ((begin, end), turn) in enumerate(zip(shown[-len(past) :], past, strict=True)):
         # The first question brought all that the client showed then.
         asked = _folded(history[:end]) if number == 0 and is_all else new_text(history[begin:end])
-        question, query = _compact(asked), _compact(turn.query)
-        if not question or not query.endswith(question):
+        question, query = _compact(asked), _compact(bare_question(turn.query))
+        if not question or not query.endswith(question) or (is_bare and query != question):
             return None
         # What calls tools is stored as the app has spelled the calls.
         if not history[end].tool_calls and _compact(history[end].text) != _compact(turn.answer):

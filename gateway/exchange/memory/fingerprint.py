@@ -3,7 +3,8 @@
 It stays the same under what clients do to texts they keep: trimming, other line ends, any Unicode normal form, dropped
 invisible characters and controls (and so hidden tokens). It changes with anything else: a text edited, a message added,
 removed, moved or given to another role. Thoughts that an answer begins with are left out: shown inline, they are part
-of the text to some clients, and others keep them apart and never send them back.
+of the text to some clients, and others keep them apart and never send them back. So is what a front end has looked up
+for a question.
 
 System messages are left out, as front ends write the time of day into them; they have a fingerprint of their own.
 """
@@ -16,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from gateway.exchange.memory.looked_up import bare_question
 from gateway.exchange.turn import Message, Role
 
 FINGERPRINT_BYTES = 8
@@ -67,7 +69,7 @@ class Transcript:
 
     def _take(self, role: Role, text: str) -> None:
         visible = _VisibleAnswer() if role is Role.ASSISTANT else _VisibleText()
-        visible.feed(text)
+        visible.feed(bare_question(text) if role is Role.USER else text)
         self._append(role, visible.finish())
 
     def _append(self, role: Role, digest: bytes) -> None:

@@ -120,7 +120,7 @@ class HiddenThread:
         answered = (last_answer(messages) or 0) + 1
         new, told = messages[answered:], ""
         if past is not None:
-            same = system_text_told(messages[:answered], past, is_all)
+            same = system_text_told(messages[:answered], past, is_all, _asks_bare(self._turn))
             if same is None or self._seal.is_pinned:  # what it is pinned to, Dify does not tell
                 return self.anew(Outcome.BRANCHED)
             told = same
@@ -171,6 +171,13 @@ def _from_older_answer(
                         thread.lookup = Lookup(token.conversation_id)
                         return thread
     return None
+
+
+def _asks_bare(turn: Turn) -> bool:
+    """Whether the client has nothing that goes before its questions: no system text, no tools, no format."""
+    return not (turn.tool_choice or turn.response_format) and not any(
+        message.role is Role.SYSTEM or message.tool_calls for message in turn.messages
+    )
 
 
 def may_carry_token(turn: Turn) -> bool:

@@ -114,6 +114,17 @@ def assert_folded(thread: Thread, history: Iterable[Message]) -> None:
             place = thread.prompt.query.index(message.text, place) + len(message.text)
 
 
+@pytest.mark.parametrize("question", ["Who is Tom?", "<user_query>\nWho is Tom?\n</user_query>"])
+def test_what_a_front_end_looked_up_for_a_question_may_be_gone_afterwards(question: str) -> None:
+    template = (
+        "### Task:\nRespond to the user query using the provided context.\n<context>\nTom: a cat.\n</context>\n\n"
+    )
+    front_end = FrontEnd()
+    assert front_end.exchange(template + question, "A cat.").prompt.query == template + question
+    front_end.history[0] = Message(USER, "Who is Tom?")
+    assert front_end.ask("How old?").prompt == Prompt("How old?", "conversation 1")
+
+
 # A chat that goes on -------------------------------------------------------------------------------------------------
 
 

@@ -164,7 +164,14 @@ def test_system_text_goes_first_unless_it_was_told_there() -> None:
     told = [PastTurn("Be brief.\n\nMy cat is Tom.", "Nice.")]
     assert unsettled([BRIEF, *ASKED]).found(CONVERSATION, told, is_all=True).prompt.query == "His name?"
     assert unsettled([BRIEF, *ASKED]).found(CONVERSATION, PAST, is_all=True).prompt.query == "Be brief.\n\nHis name?"
-    assert unsettled(ASKED).found(CONVERSATION, told, is_all=True).prompt.query == "His name?"
+
+
+def test_a_question_whose_begin_was_cut_off_is_another_one() -> None:
+    longer = [PastTurn("It is a secret. My cat is Tom.", "Nice.")]
+    assert unsettled().found(CONVERSATION, longer, is_all=True).outcome is Outcome.BRANCHED
+    looked_up = "### Task:\nRespond to the user query using the provided context.\n<context>\nx\n</context>\n\n"
+    thread = unsettled().found(CONVERSATION, [PastTurn(looked_up + "My cat is Tom.", "Nice.")], is_all=True)
+    assert thread.prompt == Prompt("His name?", CONVERSATION)
 
 
 def test_what_a_conversation_is_pinned_to_dify_does_not_tell() -> None:
