@@ -24,19 +24,19 @@ class ReasoningStage:
         self._wish = wish
         self._splitter = ReasoningSplitter()
         self._thought = ""  # the end of what was thought: its last two characters
+        self._said = ""  # last
         self._tag_open = False  # INLINE: a <think> without its end is in the text
 
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         only = events[0] if len(events) == 1 and not self._tag_open else None
         if type(only) is TextDelta and self._splitter.lets_pass(only.text):  # nearly always
+            self._said = only.text
             return events
         told: list[AnswerEvent] = []
         for event in events:
             if isinstance(event, TextDelta):
                 if self._splitter.lets_pass(event.text):
-                    if self._tag_open:
-                        told += self._close_tag()
-                    told.append(event)
+                    told += self._show([event])
                 else:
                     told += self._show(self._splitter.feed(event.text))
             elif isinstance(event, ReasoningDelta):
@@ -54,11 +54,16 @@ class ReasoningStage:
         shown: list[AnswerEvent] = []
         for delta in deltas:
             if isinstance(delta, TextDelta):
-                shown += self._close_tag()
-                shown.append(delta)
+                shown += self._show_text(delta) if self._tag_open else [delta]
+                self._said = delta.text
             elif self._wish is not Reasoning.DROP:
                 shown += self._show_thought(delta)
         return shown
+
+    def _show_text(self, delta: TextDelta) -> list[AnswerEvent]:
+        """The first text behind a tag, which brings its own empty line."""
+        text = delta.text.lstrip()
+        return [*self._close_tag(), TextDelta(text)] if text else []
 
     def _show_thought(self, delta: ReasoningDelta) -> list[AnswerEvent]:
         text = self._gap() + delta.text if delta.begins else delta.text
@@ -67,8 +72,11 @@ class ReasoningStage:
         self._thought = (self._thought + text)[-2:]
         if self._wish is Reasoning.FIELD:
             return [ReasoningDelta(text)]
-        opening, self._tag_open = "" if self._tag_open else "<think>\n", True
-        return [TextDelta(opening + text)]
+        if not self._tag_open:
+            self._tag_open = True
+            gap = "" if self._said[-1:] in ("", "\n") else "\n\n"
+            text = f"{gap}<think>\n{text}"
+        return [TextDelta(text)]
 
     def _gap(self) -> str:
         """The empty line between two thoughts."""

@@ -60,6 +60,18 @@ def test_thoughts_of_their_own(wish: Reasoning, thought: str, said: str) -> None
     assert show(wish, *STEPS) == (thought, said, Finished())
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_tag_in_the_text_has_a_line_of_its_own_and_one_empty_line_behind_it(size: int) -> None:
+    before, after = cut([TextDelta("Let me look.")], size), cut([TextDelta("\n\nIt is noon.")], size)
+    text = show(Reasoning.INLINE, *before, ReasoningDelta("→ clock", begins=True), *after, Finished())[1]
+    assert text == "Let me look.\n\n<think>\n→ clock\n</think>\n\nIt is noon."
+    again = cut([TextDelta(text)], size)
+    assert show(Reasoning.INLINE, *again, Finished())[1] == text
+    assert show(Reasoning.INLINE, TextDelta("Look:\n"), ReasoningDelta("hm"), Finished())[1].startswith(
+        "Look:\n<think>"
+    )
+
+
 def test_thoughts_that_end_a_line_are_one_empty_line_apart() -> None:
     events = [ReasoningDelta("one\n"), ReasoningDelta("two\n\n", begins=True), ReasoningDelta("three", begins=True)]
     assert show(Reasoning.FIELD, *events, Finished())[0] == "one\n\ntwo\n\nthree"
