@@ -10,7 +10,7 @@ from gateway.errors import InvalidRequest
 from gateway.exchange.attachment import Attachment, FileKind, InlineFile, RemoteFile, StoredFile
 from gateway.openai_api.parameters import quote, read_object, read_text, require, wrong_type
 
-_MEDIA_TYPE = re.compile(r"[a-z0-9][\w.+-]*/[\w.+-]+", re.ASCII)
+MEDIA_TYPE = re.compile(r"[a-z0-9][\w.+-]*/[\w.+-]+", re.ASCII)
 _LONGEST_HEAD = 1000  # characters of a data URL before its data
 _AUDIO_FORMAT = re.compile(r"[A-Za-z0-9]{1,10}")
 _AUDIO_TYPES = {"mp3": "audio/mpeg", "m4a": "audio/mp4"}  # the others are called audio/<format>
@@ -118,7 +118,7 @@ def _read_data_url(url: str, path: str, kind: FileKind | None, name: str | None)
     head = read_text(url[5 : max(comma, 5)], path)
     media_type, *options = (option.strip() for option in head.split(";"))
     media_type = media_type.lower()
-    if comma < 0 or not _MEDIA_TYPE.fullmatch(media_type):
+    if comma < 0 or not MEDIA_TYPE.fullmatch(media_type):
         raise InvalidRequest(
             f"Invalid value for '{path}': expected a data URL with a media type, like 'data:image/png;base64,…'.",
             param=path,

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from gateway import json_codec
 from gateway.errors import InvalidRequest
 from gateway.exchange.attachment import Attachment, InlineFile
+from gateway.openai_api.file_parts import MEDIA_TYPE
 from gateway.openai_api.parameters import pick, read_text
 
 # What a file here can be for; OpenAI's other purposes are batches and training, which no app of Dify has.
 PURPOSES = {purpose: purpose for purpose in ("user_data", "vision", "assistants")}
-_NO_TYPES = frozenset({"", "application/octet-stream", "application/unknown"})  # what says nothing of a file
+_NO_TYPES = frozenset({"application/octet-stream", "application/unknown"})  # what says nothing of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,12 @@ def read_upload(fields: Mapping[str, str], name: str, media_type: str, content: 
     if not content:
         raise InvalidRequest("Invalid 'file': it is empty.", param="file")
     media_type = media_type.partition(";")[0].strip().lower()
+    says_something = MEDIA_TYPE.fullmatch(media_type) and media_type not in _NO_TYPES
     file = Attachment(
         "file",
         InlineFile(content),
         name=read_text(name, "file") or None,
-        media_type=None if media_type in _NO_TYPES else media_type,
+        media_type=media_type if says_something else None,
     )
     ignored = ("expires_after",) if any(name.startswith("expires_after") for name in fields) else ()
     return UploadRequest(file, purpose, fields.get("model") or None, fields.get("user") or None, ignored)

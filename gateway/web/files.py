@@ -60,6 +60,8 @@ class FileUploadHandler(BodyHandler):
             raise InvalidRequest("The request body must be multipart/form-data.", code="invalid_form")
         try:
             parse_body_arguments(content_type, self.request.body, fields, files, HTTPHeaders())
+            if "file" in fields:
+                raise InvalidRequest("Invalid 'file': its part of the form has no filename.", param="file")
             texts = {name: values[-1].decode() for name, values in fields.items()}
         except (HTTPInputError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"The request body is no valid form: {error}.", code="invalid_form") from None

@@ -114,6 +114,11 @@ async def test_what_dify_says_of_the_file_is_passed_on(gateway: Gateway, simulat
             b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n\xff\r\n--b--\r\n',
             None,
         ),
+        (  # without a filename
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n\xff\r\n--b--\r\n',
+            "file",
+        ),
     ],
 )
 async def test_what_is_no_form_is_refused(gateway: Gateway, content_type: str, body: bytes, param: str | None) -> None:

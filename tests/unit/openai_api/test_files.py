@@ -19,7 +19,7 @@ def test_a_form_says_what_the_file_is_for() -> None:
     assert read_upload(fields, "a.png", "Image/PNG; x=y", b"png") == wanted
 
 
-@pytest.mark.parametrize("media_type", ["", "application/octet-stream", "application/unknown"])
+@pytest.mark.parametrize("media_type", ["", "application/octet-stream", "application/unknown", "png", "Ã¤/png"])
 def test_a_type_that_says_nothing_is_none(media_type: str) -> None:
     assert read_upload({}, "a.png", media_type, b"x").file.media_type is None
 
