@@ -55,6 +55,7 @@ def _with_settings(run: Callable[[_Start], int]) -> Callable[[Path | None], int]
     """A command that needs the configuration: whatever is wrong with it is printed, all at once."""
 
     def command(env_file: Path | None) -> int:
+        set_up_logs("info", "text")  # for what reading the settings has to say
         try:
             sockets = inherited_sockets(os.environ, os.getpid())
             read = partial(read_settings, env_file, bound_settings(sockets))

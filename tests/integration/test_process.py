@@ -173,6 +173,17 @@ async def test_everything_wrong_is_listed_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+async def test_what_is_odd_in_the_settings_is_logged_like_everything(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DIFY_API_KEYS=app-one,\napp-two\nSERVR_PORT=1\n")
+    status, _, errors = await run(tmp_path, "check-settings", DIFY_API_BASE="http://127.0.0.1:1/v1")
+    assert status == 0
+    told = [line.split(" ", 2) for line in errors.splitlines()]
+    assert [(level, text) for _, level, text in told] == [
+        ("WARNING", "gateway.configuration .env, line 2: no NAME=value (`export`?), ignored as systemd does"),
+        ("WARNING", "gateway.configuration .env: SERVR_PORT is no setting of the gateway"),
+    ]
+
+
 async def test_a_taken_port_is_said_in_a_line(
     start_process: StartProcess, simulator: Simulator, tmp_path: Path
 ) -> None:
