@@ -11,17 +11,19 @@ from gateway.exchange.turn import JSONValue
 _LONGEST_REPAIR = 20_000  # characters
 _REPAIR_STEPS = 100_000  # three times what 20,000 characters of ordinary faults take; a tenth of a second
 
-_OUTSIDE = re.compile(r'["{}\[\]]')
+_OUTSIDE = re.compile(r'["{}\[\],\']|[A-Za-z]+|[^"{}\[\],\'A-Za-z]+')
 _INSIDE = re.compile(r'["\\\x00-\x1f]')
 _CLOSERS = {"{": "}", "[": "]"}
 _ESCAPES = frozenset('"\\/bfnrtu')
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
 
 
 class JsonText:
     """The text of one object or array as it arrives in pieces.
 
-    Models break lines inside strings and forget to double backslashes; both are put right at once, since what is read
-    so far may be on its way to the client. Other faults are left as they are.
+    Models break lines inside strings, forget to double backslashes, put a comma behind the last item and write Python's
+    True; all that is put right at once, since what is read so far may be on its way to the client. Other faults are
+    left as they are; behind a single quote, which opens a string for many models, all that is not in double quotes is.
     """
 
     def __init__(self) -> None:
@@ -29,6 +31,9 @@ class JsonText:
         self._open: list[str] = []  # brackets
         self._in_string = False
         self._escaping = False  # a backslash came last, and waits for what it escapes
+        self._comma = ""  # with white space behind it; it waits for an item
+        self._word = ""  # which may go on
+        self._mends = True
 
     def feed(self, text: str) -> tuple[str, str]:
         """What of the text belongs to the value, and what follows it. The first character of all opens the value."""
@@ -39,24 +44,50 @@ class JsonText:
             position = step(text, position, pieces)
         return "".join(pieces), text[position:]
 
+    @property
+    def held(self) -> str:
+        """What is kept back of the text, where no more of it comes."""
+        return _PYTHON.get(self._word, self._word)
+
     def ending(self) -> str:
         """What would close everything that is open."""
-        return ('"' if self._in_string else "") + "".join(_CLOSERS[bracket] for bracket in reversed(self._open))
+        return (
+            self.held
+            + ('"' if self._in_string else "")
+            + "".join(_CLOSERS[bracket] for bracket in reversed(self._open))
+        )
 
     def _structure(self, text: str, position: int, pieces: list[str]) -> int:
-        mark = _OUTSIDE.search(text, position)
-        if mark is None:
-            pieces.append(text[position:])
-            return len(text)
-        pieces.append(text[position : mark.end()])
-        if mark[0] == '"':
+        found = _OUTSIDE.match(text, position)
+        assert found is not None  # it takes every character
+        mark = found[0]
+        if self._mends and mark.isalpha():
+            pieces.append(self._comma)
+            self._comma, self._word = "", self._word + mark
+            return found.end()
+        if self._word:
+            pieces.append(self.held)
+            self._word = ""
+        if self._comma:
+            if mark.isspace():
+                self._comma += mark
+                return found.end()
+            pieces.append(self._comma[1:] if mark in _CLOSERS.values() else self._comma)
+            self._comma = ""
+        if mark == "," and self._mends:
+            self._comma = mark
+            return found.end()
+        pieces.append(mark)
+        if mark == '"':
             self._in_string = True
-        elif mark[0] in _CLOSERS:
-            self._open.append(mark[0])
-        else:
+        elif mark == "'":
+            self._mends = False
+        elif mark in _CLOSERS:
+            self._open.append(mark)
+        elif mark in _CLOSERS.values() and (self._mends or mark == _CLOSERS[self._open[-1]]):
             self._open.pop()
             self.complete = not self._open
-        return mark.end()
+        return found.end()
 
     def _string(self, text: str, position: int, pieces: list[str]) -> int:
         if self._escaping:
@@ -114,6 +145,8 @@ def read_strictly(text: str) -> JSONValue:
 def _repair(text: str) -> JSONValue:
     import json_repair  # loaded with the first broken answer
 
+    if '"""' in text:  # Python's long strings: the library would take them for empty ones and lose what is in them
+        raise ValueError("a string in three quotes")
     if len(text) > _LONGEST_REPAIR:
         raise ValueError("too long to be repaired")
     try:

@@ -122,7 +122,7 @@ class StructuredOutput:
         while found := _BEGINNINGS[self._kind].search(whole, position):
             json = JsonText()
             text, behind = json.feed(whole[found.start() :])
-            yield text
+            yield text + json.held
             position = len(whole) - len(behind)
         # Nothing of it is JSON as it stands: from the first bracket on it may be something like it.
         if (bracket := whole.find(_BRACKETS[self._kind])) >= 0:

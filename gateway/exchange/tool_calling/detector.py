@@ -209,5 +209,7 @@ class CallDetector:
         return behind
 
     def _end_call(self, closed: bool = False, restarted: bool = False) -> None:
+        if self._step == self._in_json and self._json.held:
+            self._pieces.append(CallText(self._json.held))
         self._pieces.append(CallEnds(restarted))
         self._step, self._closed, self._called = self._after, closed, True

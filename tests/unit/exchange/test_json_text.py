@@ -59,7 +59,32 @@ def test_sloppy_strings_are_put_right_on_their_way(written: str, strict: str, si
     assert scan(written, size) == (strict, "", True)
 
 
-@pytest.mark.parametrize(("text", "ending"), [('{"a": [{"b": "x', '"}]}'), ("[1, [2", "]]"), ("{}", ""), ('["a"', "]")])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("written", "strict"),
+    [
+        ('{"a": [1, 2,], "b": {"c": 3,\n},}', '{"a": [1, 2], "b": {"c": 3\n}}'),
+        ('{"a": True, "b": [None, False,\n ]}', '{"a": true, "b": [null, false\n ]}'),
+        ('{"a": "True,]", "b": -1.5e3 , "c": true}', '{"a": "True,]", "b": -1.5e3 , "c": true}'),
+        ("{'a': 'True,]', 'b': [1,]}", "{'a': 'True,]', 'b': [1,]}"),  # left to the library
+    ],
+)
+def test_commas_too_many_and_words_of_python_are_put_right_on_their_way(written: str, strict: str, size: int) -> None:
+    assert scan(written + " x", size) == (strict, " x", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "ending"),
+    [
+        ('{"a": [{"b": "x', '"}]}'),
+        ("[1, [2", "]]"),
+        ("{}", ""),
+        ('["a"', "]"),
+        ('["a", ', "]"),
+        ("[tru", "tru]"),
+        ("[None", "null]"),
+    ],
+)
 def test_an_open_value_knows_its_ending(text: str, ending: str) -> None:
     json_text = JsonText()
     json_text.feed(text)
@@ -81,6 +106,11 @@ def test_an_open_value_knows_its_ending(text: str, ending: str) -> None:
 )
 def test_broken_json_is_repaired(text: str, value: object) -> None:
     assert read_json(text) == value
+
+
+def test_nothing_is_lost_of_a_string_in_three_quotes() -> None:
+    with pytest.raises(ValueError, match="three quotes"):
+        read_json('{"path": "a", "content": """x = "1"\ny"""}')
 
 
 @pytest.mark.parametrize("text", ["", "words", "5", '"text"', "[" * 100_000, '{"a' * 30_000, "NaN"])

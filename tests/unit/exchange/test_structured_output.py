@@ -38,6 +38,10 @@ OUTPUTS = {
     "nested": ('{"a": 1, "b": {"c": [{"d": {}}]}}.', '{"a": 1, "b": {"c": [{"d": {}}]}}'),
     "scripts": ('好的 {"a": 1, "b": "漢字 👩‍👩‍👧"} 完', '{"a": 1, "b": "漢字 👩‍👩‍👧"}'),
     "a line break in a string": ('{"a": 1, "b": "x\ny"}', '{"a": 1, "b": "x\\ny"}'),
+    "commas too many": ('{"a": 1, "b": [1, {"c": 2,},],}', '{"a": 1, "b": [1, {"c": 2}]}'),
+    "words of Python": ('{"a": 1, "b": [True, None]}', '{"a": 1, "b": [true, null]}'),
+    "the end missing behind a word": ('{"a": 1, "b": true', '{"a": 1, "b": true}'),
+    "the end missing behind a comma": ('{"a": 1,', '{"a": 1}'),
     "the end missing": ('{"a": 1, "b": ["x', '{"a": 1, "b": ["x"]}'),
 }
 
