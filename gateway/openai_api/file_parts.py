@@ -11,7 +11,13 @@ from gateway.exchange.attachment import Attachment, FileKind, InlineFile, Remote
 from gateway.openai_api.parameters import quote, read_object, read_text, require, wrong_type
 
 MEDIA_TYPE = re.compile(r"[a-z0-9][\w.+-]*/[\w.+-]+", re.ASCII)
+_LONGEST_URL = 16_384  # characters; servers take less, signatures included
 _LONGEST_HEAD = 1000  # characters of a data URL before its data
+# To undo an escape takes 0.3 µs, and nobody else is served meanwhile; of base64 only what it needs is undone, quickly.
+_MOST_ESCAPES = 50_000
+_BASE64_ESCAPES = (("%2B", "+"), ("%2b", "+"), ("%2F", "/"), ("%2f", "/"), ("%3D", "="), ("%3d", "=")) + tuple(
+    (escape, "") for escape in ("%0A", "%0a", "%0D", "%0d", "%20")
+)
 _AUDIO_FORMAT = re.compile(r"[A-Za-z0-9]{1,10}")
 _AUDIO_TYPES = {"mp3": "audio/mpeg", "m4a": "audio/mp4"}  # the others are called audio/<format>
 
@@ -98,6 +104,8 @@ def _read_url(value: object, path: str, kind: FileKind | None, name: str | None 
     if _is_data_url(value):
         return _read_data_url(value, path, kind, name)
     url = read_text(value.strip(), path)
+    if len(url) > _LONGEST_URL:
+        raise InvalidRequest(f"Invalid value for '{path}': a URL of over {_LONGEST_URL} characters.", param=path)
     try:
         parts = urlsplit(url)
         is_web = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
@@ -131,9 +139,18 @@ def _read_data_url(url: str, path: str, kind: FileKind | None, name: str | None)
     if options and options[-1].lower() == "base64":
         content = _read_base64(data, path)
     else:
-        content = InlineFile(unquote_to_bytes(read_text(data, path)))
-        _refuse_empty(content, path)
+        content = _read_escaped(read_text(data, path), path)
     return Attachment(path, content, kind, name, media_type)
+
+
+def _read_escaped(text: str, path: str) -> InlineFile:
+    if text.count("%") > _MOST_ESCAPES:
+        raise InvalidRequest(
+            f"Invalid value for '{path}': a data URL with over {_MOST_ESCAPES} escapes has to be base64.", param=path
+        )
+    content = InlineFile(unquote_to_bytes(text))
+    _refuse_empty(content, path)
+    return content
 
 
 def _read_base64(value: object, path: str) -> InlineFile:
@@ -143,9 +160,10 @@ def _read_base64(value: object, path: str) -> InlineFile:
     if not value.isascii():
         raise InvalidRequest(f"Invalid value for '{path}': it is not base64.", param=path)
     if "%" in value:  # a data URL whose base64 was escaped once more
-        value = unquote_to_bytes(value).decode("latin-1")
-    if "\n" in value or " " in value or "\r" in value:
-        value = "".join(value.split())
+        for escape, character in _BASE64_ESCAPES:
+            value = value.replace(escape, character)
+    for blank in " \t\r\n":
+        value = value.replace(blank, "")
     content = InlineFile(value)
     _refuse_empty(content, path)
     return content

@@ -114,6 +114,7 @@ def test_a_part_becomes_an_attachment(part: dict[str, Any], attachment: Attachme
         ({"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "http://[broken/"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "https://"}}, "p.image_url.url", "invalid_value"),
+        ({"type": "image_url", "image_url": {"url": WEB + "x" * 16_384}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": PNG}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": f"data:;base64,{PNG}"}}, "p.image_url.url", "invalid_value"),
         ({"type": "image_url", "image_url": {"url": "data:text/plain,\udfff"}}, "p.image_url.url", "invalid_value"),
@@ -154,8 +155,25 @@ def test_a_bad_part_is_refused_with_its_path(part: dict[str, Any], param: str, c
 
 
 def test_base64_that_was_escaped_once_more_is_read() -> None:
-    url = "data:image/png;base64," + PNG.replace("=", "%3D").replace("+", "%2B")
-    assert read({"type": "image_url", "image_url": url}).content == InlineFile(PNG)
+    content = InlineFile("ab+/abc=")
+    for escaped in ("ab%2B%2Fabc%3D", "ab%2b%2fab%0D%0Ac%3d", "ab+/%20ab\tc="):
+        assert read({"type": "image_url", "image_url": f"data:image/png;base64,{escaped}"}).content == content
+    with pytest.raises(ValueError, match="base64"):  # no base64 needs this, and to undo it takes seconds
+        list(read_inline("data:image/png;base64,%41%41%41%41").decode())
+
+
+def read_inline(url: str) -> InlineFile:
+    content = read({"type": "image_url", "image_url": url}).content
+    assert isinstance(content, InlineFile)
+    return content
+
+
+def test_a_text_can_be_escaped_but_not_by_the_megabyte() -> None:
+    assert read_inline("data:image/svg+xml," + "%3Csvg/%3E" * 1000).size == 6000
+    assert read_inline("data:text/plain," + "ä" * 1_000_000).size == 2_000_000
+    with pytest.raises(InvalidRequest, match="base64") as caught:
+        read_inline("data:text/plain," + "%41" * 100_000)
+    assert caught.value.param == "p.image_url"
 
 
 WORDS = st.sampled_from(
