@@ -34,6 +34,8 @@ _INVISIBLE = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
 
+_INVISIBLE_LATIN = bytes(code for code in range(256) if _INVISIBLE.match(chr(code)))
+
 
 class Transcript:
     """Messages, then the pieces of the answer to them; any length in constant memory.
@@ -61,10 +63,14 @@ class Transcript:
         """More of the answer's visible text."""
         self._answer.feed(text)
 
+    def forget_answer(self) -> None:
+        """The answer is another one than was fed."""
+        self._answer = _VisibleAnswer()
+
     def finish(self) -> bytes:
         """The answer is whole: it is a message like the others now. Gives the fingerprint with it."""
         self._append(Role.ASSISTANT, self._answer.finish())
-        self._answer = _VisibleAnswer()
+        self.forget_answer()
         return self.fingerprint()
 
     def _take(self, role: Role, text: str) -> None:
@@ -90,7 +96,14 @@ def system_fingerprint(messages: Iterable[Message], key: bytes = b"") -> bytes:
 
 def seen(text: str) -> str:
     """A short text as two that look the same have it: composed in no way, without white space and what is invisible."""
-    return "".join(_INVISIBLE.sub("", unicodedata.normalize("NFKD", text)).split())
+    return "".join(_drop_invisible(unicodedata.normalize("NFKD", text)).split())
+
+
+def _drop_invisible(text: str) -> str:
+    try:  # a twentieth of the regular expression's time, and most texts of the West
+        return text.encode("latin-1").translate(None, _INVISIBLE_LATIN).decode("latin-1")
+    except UnicodeEncodeError:
+        return _INVISIBLE.sub("", text)
 
 
 class _VisibleText:
@@ -117,7 +130,7 @@ class _VisibleText:
         return self._trimmed.digest()
 
     def _settle(self) -> None:
-        text = _INVISIBLE.sub("", "".join(self._pieces))
+        text = _drop_invisible("".join(self._pieces))
         self._pieces.clear()
         self._size = 0
         if not text:

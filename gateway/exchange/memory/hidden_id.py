@@ -69,7 +69,9 @@ class HiddenThread:
         seal: TokenSeal,
         outcome: Outcome,
         last_message_id: str | None = None,
+        transcript: Transcript | None = None,
     ) -> None:
+        """`transcript`: of all the turn's messages, where it was made already, as a long one takes its time."""
         self.prompt = prompt
         self.user = user
         self.outcome = outcome
@@ -77,7 +79,7 @@ class HiddenThread:
         self.lookup: Lookup | None = None
         self._turn = turn
         self._seal = seal
-        self._transcript = Transcript(turn.messages, seal.transcript_key)
+        self._transcript = transcript or Transcript(turn.messages, seal.transcript_key)
         self._ending = Ending()
         self._pieces: list[str] = []  # of the answer, not yet read
         self._size = 0
@@ -97,7 +99,7 @@ class HiddenThread:
 
     def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
         if whole is not None:
-            self._transcript = Transcript(self._turn.messages, self._seal.transcript_key)
+            self._transcript.forget_answer()
             self._ending = Ending()
             self._pieces = [whole]
         self._settle()
@@ -130,7 +132,7 @@ class HiddenThread:
         return self._going_on(Prompt(query, conversation_id, files_of(new)))
 
     def _going_on(self, prompt: Prompt) -> HiddenThread:
-        return HiddenThread(self._turn, prompt, self.user, self._seal, Outcome.CONTINUED)
+        return HiddenThread(self._turn, prompt, self.user, self._seal, Outcome.CONTINUED, transcript=self._transcript)
 
     def _leave(self, token: HiddenToken) -> str:
         """Put the token where the next turn finds it; what of it stands in the answer."""
@@ -202,9 +204,12 @@ def _continue(turn: Turn, answered: int, token: HiddenToken, covered: int, user:
     """Go on behind the answer that has the token, if the messages that it covers are what they were then."""
     new = turn.messages[answered + 1 :]
     query = new_text(new)
-    if not query or Transcript(turn.messages[:covered], seal.transcript_key).fingerprint() != token.fingerprint:
+    transcript = Transcript(turn.messages[:covered], seal.transcript_key)
+    if not query or transcript.fingerprint() != token.fingerprint:
         return _start(turn, user, seal, Outcome.BRANCHED)
     if system_fingerprint(turn.messages, seal.transcript_key) != token.system_fingerprint:
         query = behind_system_text(turn.messages, query)
     prompt = Prompt(query, token.conversation_id, files_of(new))
-    return HiddenThread(turn, prompt, user, seal, Outcome.CONTINUED, token.message_id)
+    for message in turn.messages[covered:]:
+        transcript.add(message)
+    return HiddenThread(turn, prompt, user, seal, Outcome.CONTINUED, token.message_id, transcript)

@@ -27,16 +27,22 @@ class NamedThread(HiddenThread):
     """A turn whose answer leaves its token with this node instead of in its text."""
 
     def __init__(
-        self, turn: Turn, scope: Scope, prompt: Prompt, outcome: Outcome, last_message_id: str | None = None
+        self,
+        turn: Turn,
+        scope: Scope,
+        prompt: Prompt,
+        outcome: Outcome,
+        last_message_id: str | None = None,
+        transcript: Transcript | None = None,
     ) -> None:
-        super().__init__(turn, prompt, scope.user, _seal(scope), outcome, last_message_id)
+        super().__init__(turn, prompt, scope.user, _seal(scope), outcome, last_message_id, transcript)
         self._scope = scope
 
     def anew(self, outcome: Outcome) -> NamedThread:
         return _start(self._turn, self._scope, outcome)
 
     def _going_on(self, prompt: Prompt) -> NamedThread:
-        return NamedThread(self._turn, self._scope, prompt, Outcome.CONTINUED)
+        return NamedThread(self._turn, self._scope, prompt, Outcome.CONTINUED, transcript=self._transcript)
 
     def _leave(self, token: HiddenToken) -> str:
         self._scope.known.remember(_name(self._scope, token.conversation_id), token)
@@ -71,16 +77,20 @@ def recall_chat(turn: Turn, scope: Scope) -> NamedThread:
     new = visible.messages[answered + 1 :] if answered is not None else ()
     query = new_text(new)
     spoken = [message for message in visible.messages if message.role is not Role.SYSTEM]
-    thread = _start(visible, scope, Outcome.FOLDED if len(spoken) > 1 else Outcome.STARTED)
+    begun = Outcome.FOLDED if len(spoken) > 1 else Outcome.STARTED
     if answered is None or not query:
-        return thread  # a client that shows no answer begins a chat, whatever its id had before
+        return _start(visible, scope, begun)  # who shows no answer begins a chat, whatever its id had before
     key = _seal(scope).transcript_key
     for token, covered in _tokens(turn, scope, answered):
-        if Transcript(visible.messages[:covered], key).fingerprint() == token.fingerprint:
+        transcript = Transcript(visible.messages[:covered], key)
+        if transcript.fingerprint() == token.fingerprint:
+            for message in visible.messages[covered:]:
+                transcript.add(message)
             if system_fingerprint(visible.messages, key) != token.system_fingerprint:
                 query = behind_system_text(visible.messages, query)
             prompt = Prompt(query, token.conversation_id, files_of(new))
-            return NamedThread(visible, scope, prompt, Outcome.CONTINUED, token.message_id)
+            return NamedThread(visible, scope, prompt, Outcome.CONTINUED, token.message_id, transcript)
+    thread = _start(visible, scope, begun)
     thread.lookup = NEWEST  # nothing is known here, or other nodes know more, or it is another history
     return thread
 

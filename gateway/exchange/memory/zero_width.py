@@ -47,6 +47,7 @@ _SIZES = {_width(size): size for size in range(1, LONGEST_BYTES + 1)}
 _RUN = re.compile(f"[{SYMBOLS}]{{2,}}")
 
 # No writing system puts two variation selectors, or eight of all these characters, in a row.
+_SUSPECT = re.compile(f"[{SYMBOLS}{legacy_token.ALPHABET}]")  # begins all of these; five times as quick
 _HIDDEN = re.compile(f"[{SYMBOLS}{legacy_token.ALPHABET}]{{8,}}|{SHIELD}[{SYMBOLS}]+|[{SYMBOLS}]{{2,}}")
 
 # A last line that Markdown reads as more than text: a fence, a rule or heading underline, a formula's end, a closed
@@ -85,7 +86,10 @@ def strip(text: str) -> str:
     OpenDify's eight characters in any mixture. Everything else stays: the joiners in emoji and Persian, the selectors
     of emoji (U+FE0E, U+FE0F), a single selector behind its character, a byte order mark.
     """
-    return text if text.isascii() else _HIDDEN.sub("", text)
+    if text.isascii() or (first := _SUSPECT.search(text)) is None:
+        return text
+    begin = first.start()
+    return text[:begin] + _HIDDEN.sub("", text[begin:])
 
 
 def visible(messages: Iterable[Message]) -> tuple[Message, ...]:
