@@ -31,7 +31,8 @@ from gateway.exchange.think_tags import (
     Tag,
 )
 
-_SUSPECT = re.compile(r"<(?=/?(?:[td]|\Z))", re.IGNORECASE)
+# As far as it is known, the beginning of <think or <details; <td>, <tr> and <div> are in every table and page.
+_SUSPECT = re.compile(r"<(?=/?(?:t(?:h(?:i|\Z)|\Z)|d(?:e(?:t|\Z)|\Z)|\Z))", re.IGNORECASE)
 # What stands in front of a tag that is spoken of: right before it, or in its line alone.
 _QUOTES = frozenset("`'\"“”‘’«»(\\")
 _MARKS = re.compile(r"[\s>*+|#-]*(?:\d+[.)])?\s*")

@@ -54,6 +54,12 @@ def test_only_what_may_begin_a_sequence_waits() -> None:
     assert stage.feed([TextDelta("three")]) == [TextDelta("ENthree")]
 
 
+def test_a_thought_ends_nothing() -> None:
+    events: list[AnswerEvent] = [ReasoningDelta("the END"), TextDelta("x")]
+    assert cut_stage("END").feed(events) == events
+    assert CutStage(lambda: TextLimit(1)).feed(events) == events
+
+
 def test_nothing_follows_a_cut() -> None:
     stage = cut_stage("END")
     events: list[AnswerEvent] = [TextDelta("xENDy"), ReasoningDelta("hm"), Finished()]
