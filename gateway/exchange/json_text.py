@@ -8,6 +8,8 @@ from typing import NoReturn, SupportsIndex, cast
 
 from gateway.exchange.turn import JSONValue
 
+LIVE_FROM = 256  # characters of JSON: fewer are checked before any is shown, as the app can be asked again unseen then
+
 _LONGEST_REPAIR = 20_000  # characters
 _REPAIR_STEPS = 100_000  # three times what 20,000 characters of ordinary faults take; a tenth of a second
 

@@ -1,7 +1,8 @@
 """The answer's text → bare JSON, which is all that a client that asked for JSON can parse.
 
-Models put prose before it, fences around it and remarks behind it; none of that is shown. A streaming client gets the
-JSON as it comes, so what is wrong at its end is an error then; for others the best of the whole answer is taken.
+Models put prose before it, fences around it and remarks behind it; none of that is shown. Short JSON is checked before
+any of it is shown, and the best of the whole answer is taken. A streaming client gets long JSON as it comes, so what is
+wrong at its end is an error then.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import regex  # type: ignore[import-untyped]  # ships no types
 from gateway.errors import UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, TextDelta
 from gateway.exchange.json_schema import value_problem
-from gateway.exchange.json_text import JsonText, read_json, read_strictly, write_json
+from gateway.exchange.json_text import LIVE_FROM, JsonText, read_json, read_strictly, write_json
+from gateway.exchange.retype import retype
 from gateway.exchange.turn import JSONValue, ResponseFormat
 
 _TASK = "Answer with one JSON {kind} and nothing else: no words before or behind it, no code block."
@@ -49,7 +51,7 @@ class StructuredOutput:
         for event in events:
             if isinstance(event, TextDelta):
                 self._text.append(event.text)
-                if self._live and (shown := self._show(event.text)):
+                if self._live and (shown := self._show(self._read(event.text))):
                     out.append(TextDelta(shown))
             elif isinstance(event, Finished):
                 out += self._end(event)
@@ -61,9 +63,19 @@ class StructuredOutput:
         self._text: list[str] = []
         self._held = ""  # what may be the beginning
         self._json: JsonText | None = None
+        self._unshown = ""  # JSON, until there is enough of it
         self._shown: list[str] = []
 
     def _show(self, text: str) -> str:
+        self._unshown += text
+        if not self._shown and len(self._unshown) < LIVE_FROM:
+            return ""
+        shown, self._unshown = self._unshown, ""
+        self._shown.append(shown)
+        return shown
+
+    def _read(self, text: str) -> str:
+        """What of the text is JSON."""
         if self._json is None:
             self._held += text
             found = _BEGINNINGS[self._kind].search(self._held, partial=True)
@@ -73,7 +85,6 @@ class StructuredOutput:
                 return ""
             self._json = JsonText()
         piece, _ = self._json.feed(text)
-        self._shown.append(piece)
         return piece
 
     def _end(self, end: Finished) -> list[AnswerEvent]:
@@ -95,7 +106,7 @@ class StructuredOutput:
 
     def _cut(self, whole: str) -> list[AnswerEvent]:
         """An answer that was cut off, which its reason says: as far as it goes."""
-        text = "" if self._live else self._show(whole)
+        text = self._read(whole) if not self._live else "" if self._shown else self._unshown
         return [TextDelta(text)] if text else []
 
     def _finish_shown(self) -> str:
@@ -110,12 +121,23 @@ class StructuredOutput:
         first: ValueError | None = None
         for text in self._candidates(whole):
             try:
-                value = read_json(text)
-                self._check(value)
-                return _strict(text, value)
+                return self._fit(text)
             except ValueError as problem:
                 first = first or problem
         raise first or ValueError(f"There is no JSON {self._kind} in it.")
+
+    def _fit(self, text: str) -> str:
+        """The JSON in the types that the schema names. Raises ValueError."""
+        value = read_json(text)
+        try:
+            self._check(value)
+        except ValueError:
+            retyped = retype(value, self._wanted.schema)
+            if retyped == value:
+                raise
+            self._check(retyped)
+            return write_json(retyped)
+        return _strict(text, value)
 
     def _candidates(self, whole: str) -> Iterator[str]:
         position = 0

@@ -325,9 +325,13 @@ async def test_json_that_does_not_fit_is_an_error_that_says_why(gateway: Gateway
     assert (whole.status_code, whole.json()["error"]["code"]) == (502, "invalid_json")
     assert "age: 'seven' is not of type 'integer'" in whole.json()["error"]["message"]
     assert len(simulator.runs) == 2
-    _, chunks = await gateway.stream(CHAT, says('{"age": "seven"}'), response_format=JSON_SCHEMA)
+    short, _ = await gateway.stream(CHAT, says('{"age": "seven"}'), response_format=JSON_SCHEMA)
+    assert (short.status_code, short.json()["error"]["code"]) == (502, "invalid_json")
+    assert len(simulator.runs) == 4
+    long = says(json.dumps({"age": "seven", "name": "x" * 300}))
+    _, chunks = await gateway.stream(CHAT, long, response_format=JSON_SCHEMA)
     assert json.loads(chunks[-1])["error"]["code"] == "invalid_json"
-    assert len(simulator.runs) == 3  # what was shown cannot be taken back
+    assert len(simulator.runs) == 5  # what was shown cannot be taken back
 
 
 async def test_tools_and_a_format_go_together(gateway: Gateway) -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 
-from gateway.exchange.json_text import JsonText, read_strictly
+from gateway.exchange.json_text import LIVE_FROM, JsonText, read_strictly
 from gateway.exchange.tool_calling.read_call import CallProblem, CheckedCall, check_arguments, find_tool, read_calls
 from gateway.exchange.turn import ToolSpec
-
-LIVE_FROM = 256  # characters of a call's JSON
 
 # What has to come first for the arguments to be shown before the rest is known.
 _HEAD = re.compile(r'\{\s*"name"\s*:\s*"([^"\\]+)"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')

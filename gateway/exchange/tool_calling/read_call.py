@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from gateway.exchange.json_schema import value_problem
 from gateway.exchange.json_text import read_json, read_strictly, write_json
-from gateway.exchange.tool_calling.retype import retype
+from gateway.exchange.retype import retype
 from gateway.exchange.turn import JSONValue, ToolSpec
 
 # What models call the two fields, likeliest first.
@@ -116,9 +116,8 @@ def _letters(name: str) -> str:
 def _find_arguments(fields: dict[str, JSONValue], tool: ToolSpec) -> JSONValue:
     """The likeliest reading that the tool takes. Raises CallProblem, of the likeliest."""
     first: CallProblem | None = None
-    schema = None if tool.parameters is None else dict(tool.parameters)
     for reading in _readings(fields, tool):
-        for arguments in (reading, retype(reading, schema)):
+        for arguments in (reading, retype(reading, tool.parameters)):
             try:
                 check_arguments(arguments, tool)
             except CallProblem as problem:

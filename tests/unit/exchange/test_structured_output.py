@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, TextDelta, Usage
+from gateway.exchange.json_text import LIVE_FROM
 from gateway.exchange.structured_output import StructuredOutput, instruct_format
 from gateway.exchange.turn import ResponseFormat
 
@@ -51,33 +52,43 @@ OUTPUTS = {
 @pytest.mark.parametrize(("written", "wanted"), OUTPUTS.values(), ids=OUTPUTS)
 def test_the_client_gets_bare_json(written: str, wanted: str, size: int, live: bool) -> None:
     events = answer(StructuredOutput(FITTING, live), written, size)
-    got = said(events)
-    assert got == wanted if live else json.loads(got) == json.loads(wanted)
+    assert json.loads(said(events)) == json.loads(wanted)
     assert events[-1] == Finished()
 
 
-def test_json_streams_as_soon_as_it_begins_and_prose_does_not() -> None:
-    stage = StructuredOutput(OBJECT, live=True)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(("written", "wanted"), OUTPUTS.values(), ids=OUTPUTS)
+def test_long_json_is_bare_while_it_streams(written: str, wanted: str, size: int) -> None:
+    long = f'"a": 1, "long": "{"x" * LIVE_FROM}"'
+    events = answer(StructuredOutput(FITTING, live=True), written.replace('"a": 1', long), size)
+    assert said(events) == wanted.replace('"a": 1', long)
+    assert events[-1] == Finished()
+
+
+def test_long_json_streams_and_prose_does_not() -> None:
+    stage, long = StructuredOutput(OBJECT, live=True), '{ "a": "' + "x" * LIVE_FROM
     assert stage.feed([TextDelta("Here: ")]) == []
-    assert stage.feed([TextDelta("{")]) == []
-    assert stage.feed([TextDelta(' "a')]) == [TextDelta('{ "a')]
-    assert stage.feed([TextDelta('": 1')]) == [TextDelta('": 1')]
+    assert stage.feed([TextDelta(long[:20])]) == []
+    assert stage.feed([TextDelta(long[20:])]) == [TextDelta(long)]
+    assert stage.feed([TextDelta('", "b": 1')]) == [TextDelta('", "b": 1')]
     assert stage.feed([TextDelta("} Done.")]) == [TextDelta("}")]
     assert stage.feed([TextDelta(' {"b": 2}')]) == []
     assert stage.feed([Finished()]) == [Finished()]
 
 
+@pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize(
     ("written", "wanted"),
     [
         ('As in {"b": 0}: {"a": 1}', {"a": 1}),  # the first one that fits
         ("{'a': 1}", {"a": 1}),
         ('{a: 1, "b": True,}', {"a": 1, "b": True}),
+        ('{"a": "1", "b": "2"}', {"a": 1, "b": "2"}),  # the type that the schema names
         ('{"a": 1, "b": "says "hi" there"}', {"a": 1, "b": 'says "hi" there'}),
     ],
 )
-def test_of_a_whole_answer_the_best_is_taken(written: str, wanted: object) -> None:
-    assert json.loads(said(answer(StructuredOutput(FITTING, live=False), written))) == wanted
+def test_of_a_whole_answer_the_best_is_taken(written: str, wanted: object, live: bool) -> None:
+    assert json.loads(said(answer(StructuredOutput(FITTING, live), written))) == wanted
 
 
 def test_an_array_is_found_where_the_schema_wants_one() -> None:
@@ -86,7 +97,7 @@ def test_an_array_is_found_where_the_schema_wants_one() -> None:
 
 
 @pytest.mark.parametrize("live", [False, True])
-@pytest.mark.parametrize("written", ["", "No.", "I will not do {that}.", "[1, 2]"])
+@pytest.mark.parametrize("written", ["", "No.", "I will not do {that}.", "[1, 2]", '{"a": "x"}', '{"b": 1}'])
 def test_an_answer_without_json_is_asked_for_again(written: str, live: bool) -> None:
     stage = StructuredOutput(FITTING, live)
     [rejected] = answer(stage, written, end=Finished(usage=Usage(1, 2, 3)))
@@ -110,7 +121,7 @@ def test_of_several_that_do_not_fit_the_first_is_spoken_of() -> None:
 
 @pytest.mark.parametrize("written", ['{"a": "x"}', '{"b": 1}', '{"a": 1,, "b": 2}', '{"a": }'])
 def test_what_was_shown_and_does_not_fit_ends_in_an_error(written: str) -> None:
-    *_, end = answer(StructuredOutput(FITTING, live=True), written)
+    *_, end = answer(StructuredOutput(FITTING, live=True), written.replace("}", f', "c": "{"x" * LIVE_FROM}"}}'))
     assert isinstance(end, Failed)
     assert end.error.code == "invalid_json"
 
@@ -121,7 +132,9 @@ def test_what_was_shown_and_does_not_fit_ends_in_an_error(written: str) -> None:
 @pytest.mark.parametrize("live", [False, True])
 def test_an_answer_that_is_cut_off_is_shown_as_far_as_it_goes(live: bool) -> None:
     end = Finished(FinishReason.LENGTH)
-    assert answer(StructuredOutput(FITTING, live), 'So: {"b": [1', 100, end) == [TextDelta('{"b": [1'), end]
+    for json_text in ('{"b": [1', '{"b": ["' + "x" * LIVE_FROM):
+        events = answer(StructuredOutput(FITTING, live), f"So: {json_text}", 100, end)
+        assert (said(events), events[-1]) == (json_text, end)
 
 
 @pytest.mark.parametrize("reason", [FinishReason.TOOL_CALLS, FinishReason.CONTENT_FILTER])

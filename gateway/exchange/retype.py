@@ -11,7 +11,7 @@ from gateway.exchange.turn import JSONValue
 _PYTHON = {"True": True, "False": False, "None": None}
 
 
-def retype(value: JSONValue, schema: JSONValue) -> JSONValue:
+def retype(value: JSONValue, schema: JSONValue | Mapping[str, JSONValue]) -> JSONValue:
     """The value in the types that the schema names; whether it fits then is the caller's question."""
     if not isinstance(schema, Mapping):
         return value
