@@ -102,10 +102,13 @@ def gap(tail: str) -> str:
 
     To Markdown a symbol is a letter: it would join a link at the end, undo closing `**` or `_` behind punctuation, and
     keep a code fence open. A space helps, or a new line behind a line that means a block; a table's row must not get
-    one, it would become a row. `tail`: the end of the answer, at least its last line.
+    one, it would become a row; where the answer has given it one, an empty line does. `tail`: the end of the answer, at
+    least its last two lines.
     """
-    line = tail[tail.rfind("\n") + 1 :]
+    before, _, line = tail.rpartition("\n")
     if line and _BLOCK.fullmatch(line):
+        return "\n"
+    if not line.strip() and "|" in before[before.rfind("\n") + 1 :]:
         return "\n"
     return "" if not tail or tail[-1].isspace() else " "
 

@@ -265,6 +265,12 @@ def test_a_line_that_means_a_block_gets_a_line_end(answer: str) -> None:
     assert gap(answer) == "\n"
 
 
+@pytest.mark.parametrize("answer", ["| a |\n|---|\n| 1 |\n", "a | b\r\n-|-\r\n1 | 2\r\n", "|a|\n|-|\n|1|\n  "])
+def test_a_run_behind_the_line_end_of_a_table_is_no_row_of_it(answer: str) -> None:
+    assert gap(answer) == "\n"
+    assert gap(answer + "\n") == ""
+
+
 @pytest.mark.parametrize("answer", ["", "Hello ", "Hello\n", "```\n", "\u3000"])
 def test_nothing_is_needed_behind_white_space(answer: str) -> None:
     assert gap(answer) == ""
