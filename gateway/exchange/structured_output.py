@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
@@ -29,6 +30,9 @@ _BEGINNINGS = {
     "array": regex.compile(r'\[\s*["{\[\]\d\-tfn]'),
 }
 _BRACKETS = {"object": "{", "array": "["}
+
+# Models whose prompt begins the thought end it with a tag alone, and draft in it what they write behind it.
+_THOUGHT_END = "\n</think>"
 
 
 def instruct_format(wanted: ResponseFormat) -> str:
@@ -119,7 +123,8 @@ class StructuredOutput:
     def _extract(self, whole: str) -> str:
         """The JSON in the whole answer: the first that fits. Raises ValueError, of the first that does not."""
         first: ValueError | None = None
-        for text in self._candidates(whole):
+        parts = dict.fromkeys((whole.rpartition(_THOUGHT_END)[2], whole))
+        for text in chain.from_iterable(map(self._candidates, parts)):
             try:
                 return self._fit(text)
             except ValueError as problem:

@@ -81,6 +81,8 @@ def test_long_json_streams_and_prose_does_not() -> None:
     ("written", "wanted"),
     [
         ('As in {"b": 0}: {"a": 1}', {"a": 1}),  # the first one that fits
+        ('Maybe {"a": 0}?\n</think>\n\n{"a": 1}', {"a": 1}),  # a thought whose beginning is in the model's prompt
+        ('{"a": 1}\n</think>\n\nDone.', {"a": 1}),
         ("{'a': 1}", {"a": 1}),
         ('{a: 1, "b": True,}', {"a": 1, "b": True}),
         ('{"a": "1", "b": "2"}', {"a": 1, "b": "2"}),  # the type that the schema names
