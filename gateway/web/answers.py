@@ -12,7 +12,6 @@ from tornado.iostream import StreamClosedError
 
 from gateway.dify_api.app import App
 from gateway.dify_run import ClientLeft
-from gateway.errors import GatewayError
 from gateway.exchange.answer import (
     AnswerEvent,
     AnswerStamp,
@@ -166,11 +165,14 @@ class AnswerHandler(BodyHandler):
                     await taken
             if paced is not None:
                 self.timeline.paced_until = self.services.clock()
-        except GatewayError as error:
+        except (ClientLeft, StreamClosedError):
+            raise
+        except Exception as fault:  # the gateway's own as well: a stream that just ends would pass for a whole answer
             if not writer.started:
                 raise
-            self.timeline.error = error
-            if taken := writer.send(renderer.render([Failed(error)])):
+            self.log_exception(type(fault), fault, fault.__traceback__)
+            self.timeline.error = self._as_gateway_error(fault, 500)
+            if taken := writer.send(renderer.render([Failed(self.timeline.error)])):
                 await taken
         finally:
             writer.close()

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from gateway.dify_api.answer_reader import AnswerReader
+from gateway.exchange.answer import AnswerEvent
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
+from tests.integration.edge_tools import until
 from tests.simulator.server import Simulator
 
 MODES = ["Demo Chatbot", "Demo Agent", "Demo Chatflow", "Demo Text Generator", "Demo Workflow"]
@@ -157,6 +160,31 @@ async def test_a_failure_after_the_commit_is_in_the_stream(start_gateway: StartG
     response, events = await gateway.stream("Demo Chatbot", "[[first=0.4 fail=429]]")
     assert response.status_code == 200
     assert json.loads(events[-1])["error"]["code"] == "provider_rate_limited"
+
+
+@pytest.mark.parametrize("smooth", ["off", "on"])
+async def test_a_fault_of_the_gateway_itself_is_no_end_of_a_stream(
+    start_gateway: StartGateway,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    smooth: str,
+) -> None:
+    gateway = await start_gateway(simulator, SMOOTH_STREAMING=smooth)
+    receive = AnswerReader.receive
+
+    def faulty(reader: AnswerReader, frames: list[bytes]) -> list[AnswerEvent]:
+        if any(b"w5 " in frame for frame in frames):
+            raise RuntimeError("a fault")
+        return receive(reader, frames)
+
+    monkeypatch.setattr(AnswerReader, "receive", faulty)
+    response, events = await gateway.stream("Demo Chatbot", "[[n=500 delay=0.02]]")
+    assert response.status_code == 200
+    assert "w3 " in response.text
+    assert json.loads(events[-1])["error"]["code"] == "internal_error"
+    await until(lambda: simulator.runs[0].state == "stopped")
+    assert any(record.exc_info and "a fault" in str(record.exc_info[1]) for record in caplog.records)
 
 
 @pytest.mark.parametrize("model", MODES)
