@@ -77,7 +77,9 @@ class DifyRun:
         self._doorbell.ring()
 
     async def ask(self, call: DifyCall) -> None:
-        """Put the question. Raises GatewayError when no stream begins; it may be put again then."""
+        """Put the question. Raises GatewayError when no stream begins; it may be put again then. Raises ClientLeft."""
+        if self._left:
+            raise ClientLeft
         dify = self._services.dify
         slot = await dify.take_slot(self._app.key)
         self.sent = True
@@ -87,7 +89,7 @@ class DifyRun:
             self._trace.asked(call.method, call.path, call.body)
         sent_at = self._services.clock()
         try:
-            self._transfer = await dify.ask(self._app.key, call, slot)
+            self._transfer = await dify.ask(self._app.key, call, slot, lambda: not self._left)
         finally:
             transfer = self._transfer
             marks = (transfer.answered_at, transfer.connect_seconds) if transfer else (None, None)

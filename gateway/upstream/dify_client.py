@@ -129,10 +129,10 @@ class DifyClient:
         if refusal := self._breaker(key.host).refusal(self._clock()):
             raise _open_circuit(refusal)
 
-    async def ask(self, key: AppKey, call: DifyCall, slot: Ticket) -> Transfer:
+    async def ask(self, key: AppKey, call: DifyCall, slot: Ticket, is_wanted: Callable[[], bool]) -> Transfer:
         """Send the question; return when the stream of its answer begins. The slot is freed when that ends.
 
-        What failed before a byte was sent is tried again. Raises GatewayError when no stream begins.
+        What failed before a byte was sent is tried again while it is wanted. Raises GatewayError when no stream begins.
         """
         retries = self._retries.begin(self._clock())
         try:
@@ -147,7 +147,9 @@ class DifyClient:
                     delay = retries.after(error, self._clock(), _chance())
                     if delay is None:
                         raise
-                await asyncio.sleep(delay)
+                    await asyncio.sleep(delay)
+                    if not is_wanted():
+                        raise
         except BaseException:
             self._slots.release(slot)
             raise

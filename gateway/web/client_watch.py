@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
+import select
 from types import TracebackType
 
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 
 from gateway.web.event_stream import Heartbeat
-
-_ESTABLISHED = 1  # the first byte of Linux's struct tcp_info; any other state: the client has closed its side, or reset
 
 
 class ClientWatch:
@@ -36,5 +34,7 @@ class ClientWatch:
         stream = self._stream
         if not stream._read_buffer_size or stream.closed():
             return
-        if stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
+        kernel = select.poll()
+        kernel.register(stream.socket, select.POLLRDHUP)  # of TCP and of Unix sockets: closed by its client, or reset
+        if kernel.poll(0):
             stream.close()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from pathlib import Path
 
 import pytest
+from tornado.netutil import bind_unix_socket
 
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
 from tests.integration.edge_tools import metric, open_files, request_bytes, reset, send_request, until
@@ -60,6 +62,25 @@ async def test_a_client_of_a_whole_answer_that_sent_more_and_left_is_noticed(
     assert len(stops(simulator)) == 1
 
 
+@pytest.mark.parametrize("how", ["fin", "rst", "stays"])
+async def test_a_unix_sockets_client_that_sent_more_and_left_is_noticed(
+    start_gateway: StartGateway, simulator: Simulator, tmp_path: Path, how: str
+) -> None:
+    gateway = await start_gateway(simulator, KEEP_ALIVE_SECONDS="0.1")
+    path = str(tmp_path / "gateway.sock")
+    gateway.server.add_sockets([bind_unix_socket(path)])
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(request_bytes("Demo Chatbot", "[[n=30 delay=0.02]]", stream=False) + b"G")
+    await until(lambda: simulator.runs and simulator.runs[0].tokens)
+    if how == "stays":
+        assert b"200" in await reader.readline()
+    elif how == "rst":
+        writer.transport.abort()
+    writer.close()
+    await until(lambda: simulator.runs[0].state in ("stopped", "finished"))
+    assert len(stops(simulator)) == (how != "stays")
+
+
 async def test_a_half_closed_connection_counts_as_gone(gateway: Gateway, simulator: Simulator) -> None:
     reader, writer = await send_request(gateway.port, "Demo Chatbot", "[[n=500 delay=0.02]]")
     await reader.readuntil(b"w3")
@@ -85,6 +106,23 @@ async def test_the_commit_to_a_client_that_has_left_does_not_lose_the_run(
     assert len(stops(simulator)) == 1
     assert gateway.services.answers_in_flight == 0
     assert (gateway.services.dify.open_streams, gateway.services.dify.load()) == (0, {})
+
+
+async def test_a_question_that_was_not_sent_when_its_client_left_never_is(start_gateway: StartGateway) -> None:
+    """Dify was down, and is back before the next attempt."""
+    async with RawDify() as dify:
+        gateway = await start_gateway(**dify.environ())
+        await dify.stop_listening()
+        _, writer = await send_request(gateway.port, MODEL)
+        await until(lambda: gateway.services.dify.load())
+        await asyncio.sleep(0.02)  # refused by now
+        writer.close()
+        await until(lambda: gateway.server.open_connections == 0)
+        await dify.listen_again()
+        await until(lambda: gateway.services.answers_in_flight == 0)
+        await gateway.services.background.finish(5)
+        assert not dify.exchanges
+        assert gateway.services.dify.load() == {}
 
 
 async def test_a_client_that_leaves_within_its_request_leaves_no_task_behind(gateway: Gateway) -> None:
