@@ -12,7 +12,13 @@ from gateway.upstream.transfer import Transfer
 
 
 def overdue(transfer: Transfer, limits: Settings, now: float) -> UpstreamTimeout | None:
-    """The timer that has run out, as the error for the client. A transfer that its reader has paused waits unjudged."""
+    """The timer that has run out, as the error for the client.
+
+    Dify is not to blame for the silence of a transfer that its reader has paused. Its whole time runs on: a client that
+    takes a byte now and then must not hold a place at Dify for ever.
+    """
+    if now - transfer.started_at > limits.answer_timeout:
+        return UpstreamTimeout(f"The answer took longer than {limits.answer_timeout:g} s.", code="answer_timeout")
     if transfer.paused:
         return None
     if not transfer.answered:
@@ -27,8 +33,6 @@ def overdue(transfer: Transfer, limits: Settings, now: float) -> UpstreamTimeout
         )
     if now - transfer.progress_at > limits.stream_stall_timeout:
         return UpstreamTimeout(f"Dify made no progress for {limits.stream_stall_timeout:g} s.", code="upstream_stalled")
-    if now - transfer.started_at > limits.answer_timeout:
-        return UpstreamTimeout(f"The answer took longer than {limits.answer_timeout:g} s.", code="answer_timeout")
     return None
 
 

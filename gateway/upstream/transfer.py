@@ -148,7 +148,7 @@ class Transfer:
 
     def _resume(self) -> None:
         self._paused = False
-        self.last_byte_at = self._clock()  # Dify was not silent
+        self.last_byte_at = self.progress_at = self._clock()  # Dify was not silent
         if self._curl is not None:
             # It may call _receive at once, and asks the drive for another turn. If it raises, the transfer has failed
             # while it was paused, and its end is on the way.

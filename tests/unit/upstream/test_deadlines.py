@@ -101,8 +101,18 @@ def test_a_client_that_does_not_read_is_not_difys_fault(limits: Settings, clock:
     transfer = answered(clock)
     while not transfer.paused:
         transfer._receive(b"x" * 1000)
-    clock.now += 10_000
+    clock.now += 3_000
     assert code(transfer, limits, clock) is None
+    transfer._resume()  # what comes now need not be a whole event
+    assert code(transfer, limits, clock) is None
+
+
+def test_a_client_that_hardly_reads_holds_its_place_for_so_long_only(limits: Settings, clock: Clock) -> None:
+    transfer = answered(clock)
+    while not transfer.paused:
+        transfer._receive(b"x" * 1000)
+    clock.now += 3_600.1
+    assert code(transfer, limits, clock) == "answer_timeout"
 
 
 @pytest.mark.parametrize(("idle", "period"), [("50", 1.0), ("0.4", 0.1)])
