@@ -217,6 +217,25 @@ async def test_a_bad_call_is_asked_for_again_without_notice(
     assert gateway.services.metrics.second_answers.labels(*labels)._value.get() == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("first", "shown"), [("", "None of them fits."), ("Look. ", "Look. \n\nNone of them fits.")])
+async def test_a_second_answer_in_words_is_shown(gateway: Gateway, first: str, shown: str, stream: bool) -> None:
+    text = says(f"{first}{BAD_CALL}", "None of them fits.")
+    if stream:
+        message, reason = built((await gateway.stream(CHAT, text, tools=[WEATHER]))[1])
+    else:
+        choice = (await gateway.chat(CHAT, text, tools=[WEATHER])).json()["choices"][0]
+        message, reason = choice["message"], choice["finish_reason"]
+    assert (message["content"], made(message), reason) == (shown, [], "stop")
+
+
+async def test_a_second_answer_may_be_the_json_that_was_wanted(gateway: Gateway) -> None:
+    body = (
+        await gateway.chat(CHAT, says(BAD_CALL, 'So: {"a": 2}'), tools=[WEATHER], response_format=JSON_OBJECT)
+    ).json()
+    assert body["choices"][0]["message"]["content"] == '{"a": 2}'
+
+
 async def test_the_usage_is_what_both_answers_took(gateway: Gateway) -> None:
     plain = (await gateway.chat(CHAT, says(BAD_CALL), tools=[WEATHER])).json()
     assert plain["error"]["code"] == "invalid_tool_call"

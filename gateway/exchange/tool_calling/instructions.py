@@ -32,7 +32,8 @@ Your last message could not be used:
 {problems}
 Write what is wrong again, corrected, and nothing else; what else you called is being run. The tools are {names}. \
 A call is written exactly like this:
-{example}"""
+{example}{may}"""
+_NONE_FITS = "\nIf none of them fits, answer in words instead."
 
 _EXAMPLE = '{"name": "…", "arguments": {…}}'
 _MOST_NAMES = 50  # of tools, in a second question
@@ -56,7 +57,8 @@ def ask_again(choice: ToolChoice, syntax: CallSyntax, problems: list[str]) -> st
     """What is asked when the answer before cannot be used."""
     listed = "\n".join(f"- {problem}" for problem in problems)
     names = ", ".join(f'"{tool.name}"' for tool in choice.tools[:_MOST_NAMES])
-    return _AGAIN.format(problems=listed, names=names, example=syntax.wrap(_EXAMPLE))
+    may = "" if choice.required else _NONE_FITS
+    return _AGAIN.format(problems=listed, names=names, example=syntax.wrap(_EXAMPLE), may=may)
 
 
 def _describe(tool: ToolSpec) -> str:

@@ -20,7 +20,8 @@ _NO_CALL = "There is no call in it, but one is required."
 class ToolCallStage:
     """One answer, with the second one that Dify gives when the first cannot be used.
 
-    Text is shown unless a call is required, as OpenAI's models then say nothing; in a second answer only calls count.
+    Text is shown unless a call is required, as OpenAI's models then say nothing. In a second answer only calls count,
+    unless there is none at all: then its text is the answer.
     `new_id` gives a call's id by its number; `live`: the client reads a stream.
     """
 
@@ -31,6 +32,8 @@ class ToolCallStage:
         self._live = live
         self._detector = CallDetector(syntax)
         self._tells = not choice.required
+        self._said = False
+        self._instead: list[str] = []  # the second answer's text
         self._calls = 0  # that were shown
         self._open: OpenCall | None = None
         self._problems: list[str] = []
@@ -45,7 +48,7 @@ class ToolCallStage:
                 break
             if isinstance(event, TextDelta):
                 if self._tells and self._detector.lets_pass(event.text):
-                    out.append(event)
+                    out.append(event)  # something was said before
                     continue
                 self._take(self._detector.feed(event.text), out)
             elif isinstance(event, Finished):
@@ -53,7 +56,7 @@ class ToolCallStage:
                     self._open = None  # cut or replaced: what is missing is no fault of the model
                 self._take(self._detector.finish(), out)
                 if not self._failed:
-                    out.append(self._end(event))
+                    out += self._end(event)
             else:
                 out.append(event)
         return out
@@ -62,7 +65,10 @@ class ToolCallStage:
         for piece in pieces:
             if isinstance(piece, Said):
                 if self._tells:
+                    self._said = True
                     out.append(TextDelta(piece.text))
+                elif not self._choice.required:
+                    self._instead.append(piece.text)
             elif isinstance(piece, CallBegins):
                 # Of several calls where one is wanted, the first one counts.
                 wanted = self._choice.parallel or not self._calls
@@ -102,21 +108,29 @@ class ToolCallStage:
         index, self._calls = self._calls, self._calls + 1
         return ToolCallDelta(index, arguments, self._new_id(index), name)
 
-    def _end(self, end: Finished) -> Finished | Rejected:
+    def _end(self, end: Finished) -> list[AnswerEvent]:
         if end.reason is FinishReason.CONTENT_FILTER:
-            return end  # what replaces the answer is not the model's
+            return [end]  # what replaces the answer is not the model's
         if not self._asked_again and end.text is not None:
             self._settled = self._text_of(end.text)
         end = replace(end, text=self._settled)
         if end.reason is not FinishReason.STOP or end.form is not None:
-            return end
+            return self._with_text(end)
         problems, self._problems = self._problems, []
         if not problems and self._choice.required and not self._calls:
             problems = [_NO_CALL]
         if problems:
             self._tells, self._asked_again = False, True
-            return Rejected(ask_again(self._choice, self._syntax, problems), _unusable(problems), end.usage)
-        return replace(end, reason=FinishReason.TOOL_CALLS) if self._calls else end
+            return [Rejected(ask_again(self._choice, self._syntax, problems), _unusable(problems), end.usage)]
+        return [replace(end, reason=FinishReason.TOOL_CALLS)] if self._calls else self._with_text(end)
+
+    def _with_text(self, end: Finished) -> list[AnswerEvent]:
+        """The end of an answer without a call that can be used: the second one's text was meant instead."""
+        text = "".join(self._instead).strip()
+        if not text or self._calls:
+            return [end]
+        text = f"\n\n{text}" if self._said else text
+        return [TextDelta(text), end if end.text is None else replace(end, text=end.text + text)]
 
     def _text_of(self, settled: str) -> str:
         if not self._tells:

@@ -47,3 +47,8 @@ def test_the_second_question_names_problems_tools_and_tags() -> None:
     assert '"weather", "clock", "write_file"' in text
     assert SYNTAX.opening in text
     assert len(ask_again(ToolChoice(tuple(ToolSpec(f"t{n}") for n in range(2000))), SYNTAX, ["x"])) < 2000
+
+
+def test_the_second_question_leaves_words_open_unless_a_call_is_required() -> None:
+    assert "answer in words" in ask_again(ANY, SYNTAX, ["x"])
+    assert "answer in words" not in ask_again(ToolChoice(TOOLS, required=True), SYNTAX, ["x"])

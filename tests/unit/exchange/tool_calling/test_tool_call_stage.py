@@ -203,6 +203,25 @@ def test_shown_arguments_that_lack_their_end_get_it() -> None:
     assert calls(answer(stage_for(), f"[[{call}")) == [("write_file", {"content": LONG})]
 
 
+@pytest.mark.parametrize(("first", "shown"), [("", "It is warm."), ("Look.", "Look.\n\nIt is warm.")])
+@pytest.mark.parametrize("reason", [FinishReason.STOP, FinishReason.LENGTH])
+def test_a_second_answer_in_words_is_the_answer(first: str, shown: str, reason: FinishReason) -> None:
+    for settled in (None, tagged(f"{first}{BAD}")):
+        stage = stage_for()
+        events = answer(stage, f"{first}{BAD}", end=Finished(text=settled))
+        assert isinstance(events.pop(), Rejected)
+        events += answer(stage, " It is warm.\n", end=Finished(reason, text=settled and "It is warm."))
+        assert (said(events), calls(events)) == (shown, [])
+        assert events[-1] == Finished(reason, text=settled and shown)
+
+
+def test_nothing_is_said_where_the_second_answer_is_rejected_too() -> None:
+    stage = stage_for()
+    answer(stage, BAD)
+    [rejected] = answer(stage, f"Sorry! {BAD}")
+    assert isinstance(rejected, Rejected)
+
+
 # --- other ends -------------------------------------------------------------------------------------------------------
 
 
