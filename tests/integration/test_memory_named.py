@@ -14,8 +14,10 @@ import pytest
 
 from gateway.exchange.memory import zero_width
 from tests.integration.conftest import Gateway, StartGateway, StartSimulator
+from tests.simulator import conversation_api
 from tests.simulator.apps import DEMO_CHAT
 from tests.simulator.forms import FormField
+from tests.simulator.replies import HTML, Reply
 from tests.simulator.server import Simulator
 
 Messages = list[dict[str, str]]
@@ -220,6 +222,22 @@ async def test_edits_are_seen_in_a_chat_that_is_named(
     await chat.say("And on. [[n=1]]")
     assert simulator.runs[-1].query == "And on. [[n=1]]"
     assert asked(simulator)[-1]["conversation_id"]
+
+
+@pytest.mark.parametrize(
+    "listing", [Reply(200, b'{"data": {}}'), Reply(200, b"[" * 100_000), Reply(500, b"<h1>Sorry</h1>", HTML)]
+)
+@pytest.mark.parametrize("nodes", [1, 2])
+async def test_a_chat_loses_nothing_where_dify_does_not_tell_what_was_said(
+    start_gateway: StartGateway, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, nodes: int, listing: Reply
+) -> None:
+    chat = Chat(*[await start_gateway(simulator) for _ in range(nodes)])
+    await chat.say("My cat is Tom. [[n=1]]")
+    monkeypatch.setattr(conversation_api, "list_messages", lambda *_: listing)
+    await chat.say("His name? [[n=1]]")
+    # A node that gave the last answer goes on; another one cannot know which history the conversation holds.
+    assert bool(asked(simulator)[-1].get("conversation_id")) == (nodes == 1)
+    assert ("Tom" in simulator.runs[-1].query) == (nodes == 2)
 
 
 async def test_a_chat_that_was_begun_without_a_name_stays_in_its_conversation(
