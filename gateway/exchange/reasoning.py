@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, TextDelta
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, ReasoningDelta, TextDelta
 from gateway.exchange.reasoning_splitter import ReasoningSplitter
 
 
@@ -25,6 +25,7 @@ class ReasoningStage:
         self._splitter = ReasoningSplitter()
         self._thought = ""  # the end of what was thought: its last two characters
         self._said = ""  # last
+        self._inline: list[str] = []  # what is thought and in the text
         self._tag_open = False  # INLINE: a <think> without its end is in the text
 
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
@@ -72,6 +73,7 @@ class ReasoningStage:
         self._thought = (self._thought + text)[-2:]
         if self._wish is Reasoning.FIELD:
             return [ReasoningDelta(text)]
+        self._inline.append(text if self._tag_open or not self._inline else f"\n\n{text}")
         if not self._tag_open:
             self._tag_open = True
             gap = "" if self._said[-1:] in ("", "\n") else "\n\n"
@@ -89,8 +91,16 @@ class ReasoningStage:
         return [TextDelta("\n</think>\n\n")]
 
     def _settle(self, end: Finished) -> Finished:
-        if end.text is None or "<" not in end.text:
+        thoughts, self._inline = "".join(self._inline), []  # a second answer may follow
+        if end.text is None:
             return end
-        again = ReasoningStage(self._wish)
-        told = again.feed([TextDelta(end.text), Finished()])
-        return replace(end, text="".join(event.text for event in told if isinstance(event, TextDelta)))
+        text, has_thoughts = end.text, False
+        if "<" in text:
+            again = ReasoningStage(self._wish)
+            told = again.feed([TextDelta(text), Finished()])
+            text = "".join(event.text for event in told if isinstance(event, TextDelta))
+            has_thoughts = bool(again._inline)
+        # A flow whose author has Dify take the thoughts out (1.9 to 1.14) settles without them, an agent always.
+        if thoughts and not has_thoughts and end.reason is not FinishReason.CONTENT_FILTER:
+            text = f"<think>\n{thoughts}\n</think>\n\n{text}"
+        return replace(end, text=text)

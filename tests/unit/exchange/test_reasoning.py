@@ -11,7 +11,7 @@ import pytest
 from gateway.dify_api.answer_reader import AnswerReader
 from gateway.dify_api.app import AppMode
 from gateway.errors import RunFailed
-from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta
+from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, ReasoningDelta, Started, TextDelta
 from gateway.exchange.reasoning import Reasoning, ReasoningStage
 from gateway.sse import SSEDecoder
 
@@ -121,6 +121,15 @@ def test_the_settled_text_is_split_alike(wish: Reasoning, settled: str) -> None:
     end = show(wish, Finished(text="<think>hm</think>An answer."))[2]
     assert end == Finished(text=settled)
     assert show(wish, Finished(text="Plain."))[2] == Finished(text="Plain.")
+
+
+def test_thoughts_that_the_settled_text_leaves_out_stay_in_the_text() -> None:
+    said = (TextDelta("<think>one</think>An"), ReasoningDelta("two", begins=True), TextDelta(" answer."))
+    end = show(Reasoning.INLINE, *said, Finished(text="An answer."))[2]
+    assert end == Finished(text="<think>\none\n\ntwo\n</think>\n\nAn answer.")
+    assert show(Reasoning.DROP, *said, Finished(text="An answer."))[2] == Finished(text="An answer.")
+    taken_back = Finished(FinishReason.CONTENT_FILTER, text="I cannot.")
+    assert show(Reasoning.INLINE, *said, taken_back)[2] == taken_back
 
 
 TRACES = Path(__file__).parents[2] / "traces"
