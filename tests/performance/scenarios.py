@@ -109,7 +109,7 @@ SCENARIOS = [
     Scenario("alone", "one stream, a token each 10 ms, against no gateway at all", _alone),
     Scenario(
         "paced 500",
-        "500 streams, a token each 40 ms: every token arrives alone",
+        "500 streams (Portkey and LiteLLM: 100), a token each 40 ms: every token arrives alone",
         _per_token("paced 500", {**_PACED, "streams": 500, "ramp": 3000, "seconds": 4}),
     ),
     Scenario(
