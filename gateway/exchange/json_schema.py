@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _STEPS = 10_000  # keywords of one check: a tenth of a second, where a real document takes some hundred
 _PATTERN_SECONDS = 0.05
+_MOST_REFERENCES = 8  # from a schema's root on
 _LONGEST = 300  # characters of a problem
 
 Schema = Mapping[str, JSONValue]
@@ -53,6 +54,26 @@ def value_problem(value: JSONValue, schema: Schema) -> str:
     except Exception:  # keywords fail in every way where a schema is broken, refers to nothing or runs in circles
         return ""
     return "" if error is None else _shorten(f"{_place(error.absolute_path)}{error.message}")
+
+
+def root_type(schema: Schema) -> str | None:
+    """The type of all of a value that fits: object, array, string, …; None if the schema does not say it so."""
+    for _ in range(_MOST_REFERENCES):
+        if isinstance(kind := schema.get("type"), str):
+            return kind
+        reference = schema.get("$ref")
+        if not isinstance(reference, str) or not isinstance(found := _follow(reference, schema), dict):
+            return None
+        schema = {**schema, "$ref": None, **found}  # what it refers to in turn is sought from the same root
+    return None
+
+
+def _follow(reference: str, root: Schema) -> JSONValue:
+    """What a reference within a schema means; None where there is nothing."""
+    found: JSONValue = dict(root)
+    for step in reference.removeprefix("#/").split("/"):
+        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found
 
 
 def _validator(schema: Schema) -> Validator:

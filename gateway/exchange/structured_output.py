@@ -15,7 +15,7 @@ import regex  # type: ignore[import-untyped]  # ships no types
 
 from gateway.errors import UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, TextDelta
-from gateway.exchange.json_schema import value_problem
+from gateway.exchange.json_schema import root_type, value_problem
 from gateway.exchange.json_text import LIVE_FROM, JsonText, read_json, read_strictly, write_json
 from gateway.exchange.retype import retype
 from gateway.exchange.turn import JSONValue, ResponseFormat
@@ -163,7 +163,7 @@ class StructuredOutput:
 
 
 def _kind(wanted: ResponseFormat) -> str:
-    return "array" if wanted.schema and wanted.schema.get("type") == "array" else "object"
+    return "array" if wanted.schema and root_type(wanted.schema) == "array" else "object"
 
 
 def _strict(text: str, value: JSONValue) -> str:

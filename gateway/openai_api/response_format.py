@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import InvalidRequest
-from gateway.exchange.json_schema import schema_problem
+from gateway.exchange.json_schema import root_type, schema_problem
 from gateway.exchange.turn import ResponseFormat
 from gateway.openai_api.parameters import pick, read_inputs, read_object, require
 
@@ -24,6 +24,9 @@ def read_response_format(value: object) -> ResponseFormat | None:
         return ResponseFormat()
     path = f"{path}.schema"
     schema = read_inputs(described["schema"], path)
-    if problem := schema_problem(schema):
+    problem = schema_problem(schema)
+    if not problem and root_type(schema) not in (None, "object", "array"):
+        problem = "the answer is an object or an array, so the schema's type has to be one of them."
+    if problem:
         raise InvalidRequest(f"Invalid schema for '{path}': {problem}", param=path, code="invalid_json_schema")
     return ResponseFormat(schema)

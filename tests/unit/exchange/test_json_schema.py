@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.exchange.json_schema import schema_problem, value_problem
+from gateway.exchange.json_schema import root_type, schema_problem, value_problem
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -70,6 +70,25 @@ def test_a_problem_is_short() -> None:
 def test_a_schema_that_is_none_is_told(schema: dict[str, Any], says: str) -> None:
     assert schema_problem(schema).startswith(says) if says != "cannot be read" else says in schema_problem(schema)
     assert bool(schema_problem(schema)) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("schema", "type_"),
+    [
+        ({"type": "array"}, "array"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}, "object"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b~1c"}, "b/c": {"type": "array"}}}, "array"),
+        ({}, None),
+        ({"type": ["object", "null"]}, None),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": []}}}, None),
+        ({"$ref": "#/$defs/a"}, None),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, None),
+        ({"$ref": "https://example.com/a"}, None),
+        ({"$ref": "#"}, None),
+    ],
+)
+def test_the_type_of_the_whole_is_found_behind_references(schema: dict[str, Any], type_: str | None) -> None:
+    assert root_type(schema) == type_
 
 
 def _branching() -> dict[str, Any]:

@@ -93,9 +93,12 @@ def test_of_a_whole_answer_the_best_is_taken(written: str, wanted: object, live:
     assert json.loads(said(answer(StructuredOutput(FITTING, live), written))) == wanted
 
 
-def test_an_array_is_found_where_the_schema_wants_one() -> None:
-    for live in (False, True):
-        assert said(answer(StructuredOutput(ARRAY, live), "See [A]: [1, 2] {3}")) == "[1, 2]"
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize(
+    "wanted", [ARRAY, ResponseFormat({"$ref": "#/$defs/list", "$defs": {"list": {"type": "array"}}})]
+)
+def test_an_array_is_found_where_the_schema_wants_one(wanted: ResponseFormat, live: bool) -> None:
+    assert said(answer(StructuredOutput(wanted, live), "See [A]: [1, 2] {3}")) == "[1, 2]"
 
 
 @pytest.mark.parametrize("live", [False, True])

@@ -27,6 +27,7 @@ def schema_format(**described: Any) -> dict[str, Any]:
         (schema_format(schema=SCHEMA, strict=None, description=None), ResponseFormat(SCHEMA)),
         (schema_format(), ResponseFormat()),
         (schema_format(schema={}), ResponseFormat({})),
+        (schema_format(schema={"type": "array"}), ResponseFormat({"type": "array"})),
     ],
 )
 def test_the_format_is_what_the_request_says(value: object, wanted: ResponseFormat | None) -> None:
@@ -41,6 +42,7 @@ def test_the_format_is_what_the_request_says(value: object, wanted: ResponseForm
         ({"type": "json_schema"}, "response_format.json_schema", "missing_required_parameter"),
         (schema_format(schema=[]), "response_format.json_schema.schema", "invalid_type"),
         (schema_format(schema={"type": "objct"}), "response_format.json_schema.schema", "invalid_json_schema"),
+        (schema_format(schema={"type": "string"}), "response_format.json_schema.schema", "invalid_json_schema"),
         (schema_format(schema={"a": "\ud800"}), "response_format.json_schema.schema.a", "invalid_value"),
     ],
 )
