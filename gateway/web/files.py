@@ -6,6 +6,7 @@ service API cannot do, is refused in words: a list of files, deleting, and readi
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from tornado.httputil import HTTPFile, HTTPHeaders, HTTPInputError, parse_body_arguments
@@ -28,6 +29,10 @@ class FileUploadHandler(BodyHandler):
 
     endpoint_name = "files"
 
+    def initialize(self) -> None:
+        super().initialize()
+        self._upload: asyncio.Task[str] | None = None  # once there is a file
+
     async def post(self) -> None:
         self.take_body()
         wanted = self._read_form()
@@ -39,7 +44,15 @@ class FileUploadHandler(BodyHandler):
         named = named_user(wanted.user, self.request.headers, self.services.settings)
         user = end_user(named, self.client_key.key)
         (file,) = plan_files(app, user, Prompt("", None, (wanted.file,)), {}).files
-        upload_id = await self.services.uploads.upload(app, user, file)
+        self._upload = asyncio.ensure_future(self.services.uploads.upload(app, user, file))
+        try:
+            upload_id = await self._upload
+        except asyncio.CancelledError:
+            if self.timeline.client_left:
+                return
+            raise
+        finally:
+            self._upload = None  # its error knows this frame
         assert isinstance(wanted.file.content, InlineFile)
         size, created = wanted.file.content.size, int(time.time())
         upload = StoredUpload(upload_id, file.name, file.media_type, size, created, wanted.purpose)
@@ -48,6 +61,13 @@ class FileUploadHandler(BodyHandler):
         except ValueError:
             raise UpstreamProtocolError("Dify's answer to an upload has an id that is none of Dify's.") from None
         self.write_json(file_document(file_id, file.name, size, created, wanted.purpose, app.model_id))
+
+    def on_connection_close(self) -> None:
+        """The client has left: nobody would ever know the file's id."""
+        super().on_connection_close()
+        self.timeline.client_left = True
+        if self._upload is not None:
+            self._upload.cancel()
 
     def get(self) -> None:
         raise MethodNotAllowed("No list of files is kept: a file's id, as POST /v1/files gave it, is all there is.")

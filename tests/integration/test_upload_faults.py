@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -158,3 +159,25 @@ async def test_a_client_that_leaves_takes_its_upload_along(start_gateway: StartG
             await gone.wait()
         await until(lambda: gateway.services.answers_in_flight == 0)
         assert asked(dify) == ["POST /v1/files/upload"]
+
+
+async def test_a_client_that_leaves_v1_files_takes_its_upload_along(
+    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    gone = asyncio.Event()
+
+    async def note(exchange: Exchange) -> None:
+        await exchange.gone()
+        gone.set()
+
+    async with RawDify(upload=note) as dify:
+        gateway = await start(start_gateway, dify)
+        form = {"files": {"file": ("a.png", b"ABC", "image/png")}, "data": {"model": MODEL}}
+        uploading: asyncio.Task[Any] = asyncio.create_task(gateway.http.post("/v1/files", **form))
+        await until(lambda: "POST /v1/files/upload" in asked(dify))
+        uploading.cancel()
+        async with asyncio.timeout(5):
+            await gone.wait()
+        await until(lambda: any("499" in str(vars(record)) for record in caplog.records if "access" in record.name))
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
