@@ -13,7 +13,7 @@ _HOW = """\
 You can call the tools below. They are run for you, and their results come with the next message. \
 To call one, write exactly this, with the tool's name and arguments in its place:
 {example}
-Write it as it is, not in a code block; tags of earlier messages are void. \
+Only these two tags work, copied letter by letter: not those of earlier messages, and no code block around them. \
 The arguments are one JSON object that fits the tool's JSON Schema. {count}
 After the call{s} end your message: wait for the result{s}, never invent one.
 {must}
@@ -65,5 +65,6 @@ def _describe(tool: ToolSpec) -> str:
     told: dict[str, JSONValue] = {"name": tool.name}
     if tool.description:
         told["description"] = tool.description
-    told["parameters"] = dict(tool.parameters or {"type": "object", "properties": {}})
+    schema = tool.parameters or {"type": "object", "properties": {}}
+    told["parameters"] = {word: value for word, value in schema.items() if word != "$schema"}  # for validators only
     return write_json(told)

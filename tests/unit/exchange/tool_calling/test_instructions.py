@@ -8,7 +8,7 @@ import pytest
 
 from gateway.exchange.tool_calling.detector import CallDetector, CallText
 from gateway.exchange.tool_calling.instructions import ask_again, instruct
-from gateway.exchange.turn import ToolChoice, ToolSpec
+from gateway.exchange.turn import JSONValue, ToolChoice, ToolSpec
 from tests.unit.exchange.tool_calling.corpus import SYNTAX, TOOLS
 
 ANY = ToolChoice(TOOLS)
@@ -22,10 +22,16 @@ def test_every_tool_is_described_on_a_line_of_its_own() -> None:
     assert described[1] == {"name": "clock", "parameters": {"type": "object", "properties": {}}}
 
 
+def test_what_only_validators_need_costs_no_tokens() -> None:
+    draft: dict[str, JSONValue] = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}
+    text = instruct(ToolChoice((ToolSpec("odd", "", draft),)), SYNTAX)
+    assert text.endswith('{"name":"odd","parameters":{"type":"object"}}')
+
+
 @pytest.mark.parametrize(
     ("choice", "says", "says_not"),
     [
-        (ANY, ["answer as usual", "several tools at once"], ["must be answered"]),
+        (ANY, ["answer as usual", "several tools at once", "not those of earlier messages"], ["must be answered"]),
         (ToolChoice(TOOLS, required=True), ["must be answered by a call,"], ["as usual"]),
         (ToolChoice(TOOLS[:1], required=True), ['by a call of "weather"'], ["as usual"]),
         (ToolChoice(TOOLS, parallel=False), ["one tool at a time"], ["several tools"]),
