@@ -148,14 +148,18 @@ class DifyRun:
             if self._following is not None:
                 self._following.cancel()
 
-    def end(self) -> None:
-        """Close the connection, and stop the run, in the background, if it is not over."""
+    def end(self, *, is_answered: bool = False) -> None:
+        """Close the connection, and stop the run, in the background, if it is not over.
+
+        `is_answered`: what it has said is the client's answer. Dify saves it only for those who listen to the end, and
+        without it the next turn would not know what was said.
+        """
         if self._reader.unknown_events:
             self._services.metrics.unknown_events.inc(self._reader.unknown_events)
         if self._transfer is not None and self._transfer.pauses:
             self._services.metrics.backpressure_pauses.inc(self._transfer.pauses)
         if self.sent and not self._over:
-            self._services.background.start(self._end_early())
+            self._services.background.start(self._end_early(is_answered))
         else:
             self._let_go()
 
@@ -228,13 +232,13 @@ class DifyRun:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    async def _end_early(self) -> None:
-        """Nobody listens any more: close the connection and stop the run, or, as configured, hear it out."""
+    async def _end_early(self, is_answered: bool) -> None:
+        """Nobody listens any more: close the connection and stop the run, or hear it out."""
         try:
             task_id = self.started.task_id if self.started else await self._learn_task_id()
             if task_id is None or self._transfer is None:
                 return
-            if not self._services.settings.keep_partial_answers:
+            if not (is_answered or self._services.settings.keep_partial_answers):
                 self._transfer.cancel()
             await self._stop(task_id)
             async with asyncio.timeout(_LAST_EVENTS_SECONDS):

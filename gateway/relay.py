@@ -76,7 +76,7 @@ class LiveAnswer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._services.answers_in_flight -= 1
-        self._run.end()
+        self._run.end(is_answered=self._complete and self._app.mode.has_conversations)
         self._stages = ()  # one of them refers back here, and the garbage collector comes rarely
 
     def _ask_again(self, rejected: Rejected) -> list[AnswerEvent]:

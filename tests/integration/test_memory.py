@@ -180,6 +180,22 @@ async def test_thoughts_in_the_text_do_not_part_a_chat(
     assert len(simulator.store.conversations) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["Demo Chatbot", "Demo Agent", "Demo Chatflow"])
+async def test_an_answer_that_was_ended_early_is_remembered(
+    gateway: Gateway, simulator: Simulator, model: str, stream: bool
+) -> None:
+    chat = Chat(gateway, model=model, stop=["END"])
+    await chat.say(f'Word? [[text="The word is plum. END{" and" * 50}" delay=0.02]]', stream=stream)
+    async with asyncio.timeout(10):
+        while simulator.runs[-1].state == "running":
+            await asyncio.sleep(0.01)
+    del chat.more["stop"]
+    seen = model_saw(await chat.say("Which? [[prompt]]"))
+    assert conversations(simulator)[-1]
+    assert any(text.startswith("The word is plum.") for text in seen), seen
+
+
 async def test_a_token_is_worth_nothing_to_another_user_or_app(gateway: Gateway, simulator: Simulator) -> None:
     chat = Chat(gateway, user="ada")
     await chat.say("My secret is 42. [[n=2]]")
