@@ -196,6 +196,17 @@ async def test_an_answer_that_was_ended_early_is_remembered(
     assert any(text.startswith("The word is plum.") for text in seen), seen
 
 
+@pytest.mark.parametrize("smooth", ["on", "off"])
+@pytest.mark.parametrize("directive", ["n=30", "unicode", "big=3000", "empty"])
+async def test_a_token_is_never_cut(gateway: Gateway, smooth: str, directive: str) -> None:
+    body = {"model": "Demo Chatbot", "messages": [said(f"Hi [[{directive}]]")], "stream": True}
+    response = await gateway.http.post("/v1/chat/completions", json=body, headers={"X-Smooth-Streaming": smooth})
+    frames = [frame.removeprefix("data: ") for frame in response.text.split("\n\n") if frame.startswith("data: {")]
+    texts = [json.loads(frame)["choices"][0]["delta"].get("content", "") for frame in frames]
+    assert [len(found) for text in texts if (found := zero_width.reveal(text))] == [1]
+    assert not any(set(text) & set(zero_width.SYMBOLS) for text in texts if not zero_width.reveal(text))
+
+
 async def test_a_token_is_worth_nothing_to_another_user_or_app(gateway: Gateway, simulator: Simulator) -> None:
     chat = Chat(gateway, user="ada")
     await chat.say("My secret is 42. [[n=2]]")
