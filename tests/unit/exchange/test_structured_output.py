@@ -154,10 +154,15 @@ def test_the_settled_text_is_bare_too(live: bool) -> None:
     assert events[-1] == Finished(text='{"a": 1}')
 
 
-@given(st.text("{}[]\"':,\\ ta1-\n", max_size=50), st.booleans(), st.integers(1, 9))
-@settings(max_examples=200, deadline=None)
-def test_garbage_never_raises_and_what_is_given_out_is_json(text: str, live: bool, size: int) -> None:
-    events = answer(StructuredOutput(OBJECT, live), text, size)
+LONG_BEGINNING = '{"long": "' + "x" * LIVE_FROM + '", "b": '
+
+
+@given(
+    st.sampled_from(["", LONG_BEGINNING]), st.text("{}[]\"':,\\ ta1-\n", max_size=50), st.booleans(), st.integers(1, 9)
+)
+@settings(max_examples=300, deadline=None)
+def test_garbage_never_raises_and_what_is_given_out_is_json(begun: str, text: str, live: bool, size: int) -> None:
+    events = answer(StructuredOutput(OBJECT, live), begun + text, size)
     assert isinstance(events[-1], Finished | Rejected | Failed)
     if isinstance(events[-1], Finished):
         assert isinstance(json.loads(said(events)), dict)

@@ -24,6 +24,7 @@ from gateway.exchange.answer import (
     Usage,
 )
 from gateway.exchange.json_text import LIVE_FROM
+from gateway.exchange.tool_calling import open_call
 from gateway.exchange.tool_calling.tool_call_stage import ToolCallStage
 from gateway.exchange.turn import ToolChoice
 from tests.unit.exchange.tool_calling.corpus import (
@@ -127,6 +128,24 @@ def test_long_arguments_are_shown_as_they_come() -> None:
     deltas = [stage.feed([TextDelta(piece)]) for piece in [tagged("[["), call[:LIVE_FROM], *call[LIVE_FROM:]]]
     assert [len(batch) for batch in deltas[:4]] == [0, 1, 1, 1]
     assert calls([event for batch in deltas for event in batch]) == [("write_file", {"content": LONG})]
+
+
+# JSON to the letter, which is shown as it was written.
+ODD = ("infinity", "half a character")
+
+
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+@pytest.mark.parametrize("output", [one for one in CORPUS if one.about not in ODD], ids=lambda output: output.about)
+def test_what_is_shown_early_is_what_would_be_shown_late_or_an_error(
+    output: Output, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_call, "LIVE_FROM", 35)  # behind the head, amid the arguments of most
+    *shown, end = answer(stage_for(), output.written, size)
+    if isinstance(end, Failed):
+        assert output.about in ("a number as text", "null for nothing") or None in output.calls
+    else:
+        assert calls(shown) == [call for call in output.calls if call is not None]
+        assert said(shown) == output.said
 
 
 def test_a_client_that_waits_for_the_whole_gets_them_whole() -> None:
