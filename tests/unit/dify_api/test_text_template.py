@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,19 @@ def test_any_bytes_in_the_texts_place_are_read_as_the_decoder_reads_them(text: b
     told = template.text_of(data)
     if told is not None:
         assert ujson.loads(data) == template.filled(told)
+
+
+@pytest.mark.parametrize(
+    "text", ["w" * 600_000, "\\n" * 300_000, "w\\u00e9" * 80_000], ids=["plain", "breaks", "accents"]
+)
+def test_a_long_text_costs_a_few_times_its_size(text: str) -> None:
+    """Events of 20 MB were seen; the gateway serves others meanwhile."""
+    data = encode(MESSAGE).replace(b"first", text.encode())
+    event = ujson.loads(data)
+    tracemalloc.start()
+    try:
+        assert TextTemplate().learn(data, event)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * len(data)
