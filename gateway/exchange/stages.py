@@ -37,13 +37,16 @@ def answer_stages(
 
     `new_call_id` gives the id of the answer's call number 0, 1, …; `form_call_id` that of one that shows a form.
     """
-    # A parser can do nothing with thoughts in the text.
-    unreadable = turn.response_format is not None and turn.reasoning is Reasoning.INLINE
-    stages: list[Stage] = [ReasoningStage(Reasoning.FIELD if unreadable else turn.reasoning)]
+    inline = turn.reasoning is Reasoning.INLINE
+    # A parser can do nothing with thoughts in the text, and a call that a model only thinks of is none.
+    apart = inline and (turn.response_format is not None or turn.tool_choice is not None)
+    stages: list[Stage] = [ReasoningStage(Reasoning.FIELD if apart else turn.reasoning)]
     if turn.hold_back:
         stages.append(HoldBackStage())
     if turn.tool_choice:
         stages.append(ToolCallStage(turn.tool_choice, syntax, new_call_id, turn.stream))
+    if apart and turn.response_format is None:
+        stages.append(ReasoningStage(Reasoning.INLINE))
     if turn.response_format:
         stages.append(StructuredOutput(turn.response_format, turn.stream))
     if turn.stop:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.exchange.answer import AnswerEvent, Finished, FinishReason, ReasoningDelta, TextDelta
+import pytest
+
+from gateway.exchange.answer import AnswerEvent, Finished, FinishReason, ReasoningDelta, TextDelta, ToolCallDelta
 from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.stages import answer_stages
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
@@ -52,3 +54,31 @@ def test_thoughts_do_not_stand_in_json() -> None:
         events = stage.feed(events)
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == '{"a": 1}'
     assert any(isinstance(event, ReasoningDelta) for event in events)
+
+
+@pytest.mark.parametrize("settled", [None, "settled"])
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    ("wish", "shown"),
+    [
+        (Reasoning.INLINE, "<think>\nSay {}.\n</think>\n\nLook. "),
+        (Reasoning.FIELD, "Look. "),
+        (Reasoning.DROP, "Look. "),
+    ],
+)
+def test_a_call_that_is_only_thought_of_is_none(wish: Reasoning, shown: str, size: int, settled: str | None) -> None:
+    syntax = CallSyntax("x")
+    call = syntax.write("clock", {})
+    turn = replace(TURN, tool_choice=ToolChoice((ToolSpec("clock"),)), reasoning=wish)
+    written = f"<think>\nSay {call}.\n</think>\n\nLook. {call}"
+    batches: list[list[AnswerEvent]] = [[TextDelta(written[at : at + size])] for at in range(0, len(written), size)]
+    batches.append([Finished(text=settled and written)])
+    events: list[AnswerEvent] = []
+    stages = answer_stages(turn, syntax, str, repr)
+    for batch in batches:
+        for stage in stages:
+            batch = stage.feed(batch)
+        events += batch
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == shown.format(call)
+    assert [event for event in events if isinstance(event, ToolCallDelta)] == [ToolCallDelta(0, "{}", "0", "clock")]
+    assert events[-1] == Finished(FinishReason.TOOL_CALLS, text=settled and shown.format(call))
