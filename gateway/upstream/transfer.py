@@ -113,10 +113,11 @@ class Transfer:
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body, cut at `limit` bytes."""
-        body = b""
-        while len(body) < limit and (more := await self.read()):
-            body += more
-        return body[:limit]
+        pieces, size = [], 0  # joined once, or a long body costs its square
+        while size < limit and (piece := await self.read()):
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)[:limit]
 
     def interrupt(self, reason: Exception) -> None:
         """Make the reader raise `reason` if it waits; the transfer itself goes on, for another reader."""
