@@ -31,7 +31,7 @@ class RetryPolicy:
     """
 
     def __init__(self, limits: RetryLimits) -> None:
-        self.limits = limits  # a reload replaces it
+        self.limits = limits
         self._budget = float(limits.reserve)
 
     def begin(self, now: float) -> CallRetries:

@@ -84,6 +84,8 @@ class DifyClient:
         """Go on with other settings (a reload); what is open is not touched."""
         self.settings = settings
         self._slots.use(_admission_limits(settings))
+        for breaker in self._breakers.values():
+            breaker.limits = _breaker_limits(settings)
         for client, policy in zip((self._streams, self._calls), _policies(settings), strict=True):
             client.use(policy)
         self._sweep.callback_time = sweep_seconds(settings) * 1000
@@ -215,8 +217,7 @@ class DifyClient:
 
     def _breaker(self, host: str) -> CircuitBreaker:
         if host not in self._breakers:
-            limits = BreakerLimits(probe_seconds=self.settings.connect_timeout + 1)
-            self._breakers[host] = CircuitBreaker(limits)
+            self._breakers[host] = CircuitBreaker(_breaker_limits(self.settings))
         return self._breakers[host]
 
     def _note_failure(self, breaker: CircuitBreaker, permit: Permit, error: GatewayError) -> None:
@@ -269,6 +270,10 @@ def _policies(settings: Settings) -> tuple[ConnectionPolicy, ConnectionPolicy]:
     )
     # libcurl sends a POST again on a reused connection that is dead, and Dify would run twice: answers never do.
     return replace(calls, repeatable=False), calls
+
+
+def _breaker_limits(settings: Settings) -> BreakerLimits:
+    return BreakerLimits(probe_seconds=settings.connect_timeout + 1)
 
 
 def _admission_limits(settings: Settings) -> AdmissionLimits:

@@ -182,3 +182,9 @@ async def test_a_host_that_a_reload_removed_counts_no_more(start_gateway: StartG
         (kept,) = [key for key in settings.app_keys if key.base_url == simulator.base_url]
         await gateway.services.use(replace(settings, app_keys=(kept,)))
         assert states(gateway) == ["closed"]
+
+
+async def test_a_reload_says_anew_how_long_a_probe_may_take(gateway: Gateway) -> None:
+    services = gateway.services
+    await services.use(replace(services.settings, connect_timeout=29.0))
+    assert [breaker.limits.probe_seconds for breaker in services.dify._breakers.values()] == [30.0]
