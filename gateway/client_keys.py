@@ -10,8 +10,8 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.key_options import memory_option, name_option, parse_options, reasoning_option, smooth_option
 
 _KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry

@@ -7,9 +7,9 @@ from gateway.dify_api.app import App
 from gateway.dify_api.forms import read_form
 from gateway.dify_run import FORM_CLOSED, DifyRun, FormClosed
 from gateway.exchange.answer import Finished, TextDelta
-from gateway.exchange.form import Form
-from gateway.exchange.form_reply import UnclearReply, read_reply
-from gateway.exchange.form_token import FormReference
+from gateway.exchange.forms.form import Form
+from gateway.exchange.forms.form_reply import UnclearReply, read_reply
+from gateway.exchange.forms.form_token import FormReference
 from gateway.services import Services
 
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 
 from gateway.exchange.hold_back import Moderation
 from gateway.exchange.memory.modes import MEMORY_MODES
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 
 Options = Mapping[str, tuple[str, Callable[[str], Any]]]  # what is written → the field it fills, and its type
 

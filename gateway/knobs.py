@@ -13,8 +13,8 @@ from gateway.app_keys import parse_base_url
 from gateway.exchange.details import Details
 from gateway.exchange.hold_back import Moderation
 from gateway.exchange.memory.modes import MEMORY_MODES
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.scrub import scrub
 
 

@@ -17,7 +17,7 @@ from gateway.errors import BodyTooLarge, ConversationNotFound, GatewayError, Inv
 from gateway.exchange.answer import Rejected
 from gateway.exchange.answer_form import instructed, with_words
 from gateway.exchange.belonging import Belonging
-from gateway.exchange.form_token import FormSeal
+from gateway.exchange.forms.form_token import FormSeal
 from gateway.exchange.memory.thread import Outcome
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import JSONValue, Prompt, Turn

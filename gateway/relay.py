@@ -14,7 +14,7 @@ from gateway.errors import GatewayError, InvalidRequest, UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, Started, TextDelta
 from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
-from gateway.exchange.form import Form
+from gateway.exchange.forms.form import Form
 from gateway.exchange.stages import answer_stages
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import Turn

@@ -16,8 +16,8 @@ from gateway.dify_api.app import AppKey
 from gateway.exchange.details import Details
 from gateway.exchange.hold_back import Moderation
 from gateway.exchange.memory.modes import MEMORY_MODES
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.knobs import (
     Knob,
     details,

@@ -8,8 +8,8 @@ from enum import StrEnum
 from gateway.dify_api.file_rules import NO_LIMITS, SizeLimits
 from gateway.exchange.hold_back import Moderation
 from gateway.exchange.model import FileRules, InputField, Model
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 
 
 class AppMode(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.dify_api.streamed_text import mend_surrogates
-from gateway.exchange.form import Form, FormAction, FormField
+from gateway.exchange.forms.form import Form, FormAction, FormField
 
 
 def read_form(data: Any, run_id: str | None, token: str | None = None) -> Form | None:

@@ -15,7 +15,7 @@ from gateway.dify_api.usage import UsageCount
 from gateway.errors import GatewayError, RunFailed, UpstreamTruncated
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta
 from gateway.exchange.citation import Citation
-from gateway.exchange.form import Form
+from gateway.exchange.forms.form import Form
 
 # Providers' words for a reached limit: OpenAI's, Anthropic's and Google's. Dify passes them on as they are.
 _LIMIT_REACHED = frozenset({"length", "max_tokens"})

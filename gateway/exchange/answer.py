@@ -14,7 +14,7 @@ from itertools import groupby
 from gateway.errors import GatewayError
 from gateway.exchange.citation import Citation
 from gateway.exchange.file_link import FileLink
-from gateway.exchange.form import Form
+from gateway.exchange.forms.form import Form
 
 
 @dataclass(frozen=True, slots=True)

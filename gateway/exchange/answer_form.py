@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.exchange.structured_output import instruct_format
+from gateway.exchange.json_answers.structured_output import instruct_format
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.tool_calling.history import tell
 from gateway.exchange.tool_calling.instructions import instruct

@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerEvent, FinishReason, Usage
 from gateway.exchange.citation import Citation
 from gateway.exchange.file_link import FileLink
-from gateway.exchange.form import Form, FormAction, FormField
+from gateway.exchange.forms.form import Form, FormAction, FormField
 
 _KINDS = {kind.__name__: kind for kind in get_args(AnswerEvent)}
 _ERRORS = {

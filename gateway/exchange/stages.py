@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.exchange.answer import AnswerEvent
-from gateway.exchange.form import Form
-from gateway.exchange.form_stage import FormStage
+from gateway.exchange.forms.form import Form
+from gateway.exchange.forms.form_stage import FormStage
 from gateway.exchange.hold_back import HoldBackStage
-from gateway.exchange.reasoning import Reasoning, ReasoningStage
+from gateway.exchange.json_answers.structured_output import StructuredOutput
 from gateway.exchange.stop_sequences import CutStage, StopSequences, TextLimit
-from gateway.exchange.structured_output import StructuredOutput
+from gateway.exchange.thoughts.reasoning import Reasoning, ReasoningStage
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.tool_calling.tool_call_stage import ToolCallStage
 from gateway.exchange.turn import Turn

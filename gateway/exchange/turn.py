@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from gateway.exchange.attachment import Attachment, InlineFile
 from gateway.exchange.details import Details
-from gateway.exchange.reasoning import Reasoning
+from gateway.exchange.thoughts.reasoning import Reasoning
 
 JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import InvalidRequest
-from gateway.exchange.json_schema import root_type, schema_problem
+from gateway.exchange.json_answers.json_schema import root_type, schema_problem
 from gateway.exchange.turn import ResponseFormat
 from gateway.openai_api.parameters import pick, read_inputs, read_object, require
 

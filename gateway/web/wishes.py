@@ -13,8 +13,8 @@ from gateway.exchange.belonging import Belonging, conversation_id
 from gateway.exchange.details import Details
 from gateway.exchange.end_user import end_user
 from gateway.exchange.hold_back import Moderation
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.exchange.turn import Turn
 from gateway.settings import Settings
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.exchange.hold_back import Moderation
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.key_options import memory_option, moderation_option, parse_options, reasoning_option, smooth_option
 
 KNOWN = {

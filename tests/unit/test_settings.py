@@ -9,8 +9,8 @@ import pytest
 
 from gateway.exchange.details import Details
 from gateway.exchange.hold_back import Moderation
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.smoothing import Smoothing
+from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.load_settings import load_settings
 from gateway.settings import knobs
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.exchange.json_text import write_json
+from gateway.exchange.json_answers.json_text import write_json
 from gateway.exchange.turn import JSONValue
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gateway.exchange.json_text import JsonText
+from gateway.exchange.json_answers.json_text import JsonText
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.tool_calling.tag_search import fence_before, find_tag, open_fence
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gateway.exchange.json_text import read_json
+from gateway.exchange.json_answers.json_text import read_json
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import Message, Role, ToolCall
 

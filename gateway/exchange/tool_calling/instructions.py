@@ -5,7 +5,7 @@ With every query, also where Dify's conversation has had it before: the tags are
 
 from __future__ import annotations
 
-from gateway.exchange.json_text import write_json
+from gateway.exchange.json_answers.json_text import write_json
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import JSONValue, ToolChoice, ToolSpec
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.exchange.json_text import LIVE_FROM, JsonText, read_strictly
+from gateway.exchange.json_answers.json_text import LIVE_FROM, JsonText, read_strictly
 from gateway.exchange.tool_calling.read_call import CallProblem, CheckedCall, check_arguments, find_tool, read_calls
 from gateway.exchange.turn import ToolSpec
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from gateway.exchange.json_schema import value_problem
-from gateway.exchange.json_text import read_json, read_strictly, write_json
-from gateway.exchange.retype import retype
+from gateway.exchange.json_answers.json_schema import value_problem
+from gateway.exchange.json_answers.json_text import read_json, read_strictly, write_json
+from gateway.exchange.json_answers.retype import retype
 from gateway.exchange.turn import JSONValue, ToolSpec
 
 # What models call the two fields, likeliest first.

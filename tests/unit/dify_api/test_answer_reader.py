@@ -13,7 +13,7 @@ from gateway.dify_api.app import AppMode
 from gateway.dify_api.outputs import render_outputs
 from gateway.errors import UpstreamTruncated
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelta, Started, TextDelta, Usage
-from gateway.exchange.form import Form, FormAction
+from gateway.exchange.forms.form import Form, FormAction
 from gateway.sse import SSEDecoder
 
 TRACES = Path(__file__).parents[2] / "traces"

@@ -24,7 +24,7 @@ from gateway.exchange.answer import (
     Usage,
 )
 from gateway.exchange.file_link import FileLink
-from gateway.exchange.form import Form, FormAction
+from gateway.exchange.forms.form import Form, FormAction
 
 Event = dict[str, Any]
 USAGE = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dify_api.forms import read_form
-from gateway.exchange.form import Form, FormAction, FormField
+from gateway.exchange.forms.form import Form, FormAction, FormField
 
 ACTIONS = [{"id": "approve", "title": "Approve", "button_style": "primary"}, {"id": "reject"}]
 FIELDS = [

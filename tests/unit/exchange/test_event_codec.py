@@ -26,7 +26,7 @@ from gateway.exchange.answer import (
 from gateway.exchange.citation import Citation
 from gateway.exchange.event_codec import decode_events, encode_events
 from gateway.exchange.file_link import FileLink
-from gateway.exchange.form import Form, FormAction, FormField
+from gateway.exchange.forms.form import Form, FormAction, FormField
 
 EVENTS: list[AnswerEvent] = [
     Started("task"),

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.exchange.answer import AnswerEvent, Finished, FinishReason, ReasoningDelta, TextDelta, ToolCallDelta
-from gateway.exchange.reasoning import Reasoning
 from gateway.exchange.stages import answer_stages
+from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import Message, ResponseFormat, Role, ToolChoice, ToolSpec, Turn
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.exchange.json_text import LIVE_FROM
+from gateway.exchange.json_answers.json_text import LIVE_FROM
 from gateway.exchange.tool_calling.open_call import OpenCall
 from gateway.exchange.tool_calling.read_call import CallProblem
 from tests.unit.exchange.tool_calling.corpus import CALL_OSLO, LONG, TOOLS

@@ -23,7 +23,7 @@ from gateway.exchange.answer import (
     ToolCallDelta,
     Usage,
 )
-from gateway.exchange.json_text import LIVE_FROM
+from gateway.exchange.json_answers.json_text import LIVE_FROM
 from gateway.exchange.tool_calling import open_call
 from gateway.exchange.tool_calling.tool_call_stage import ToolCallStage
 from gateway.exchange.turn import ToolChoice

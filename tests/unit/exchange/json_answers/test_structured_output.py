@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, TextDelta, Usage
-from gateway.exchange.json_text import LIVE_FROM
-from gateway.exchange.structured_output import StructuredOutput, instruct_format
+from gateway.exchange.json_answers.json_text import LIVE_FROM
+from gateway.exchange.json_answers.structured_output import StructuredOutput, instruct_format
 from gateway.exchange.turn import ResponseFormat
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.exchange.retype import retype
+from gateway.exchange.json_answers.retype import retype
 from gateway.exchange.turn import JSONValue
 
 SCHEMA: JSONValue = {

@@ -19,8 +19,8 @@ from __future__ import annotations
 import re
 
 from gateway.exchange.answer import ReasoningDelta, TextDelta
-from gateway.exchange.code_fence import MarkdownPlace
-from gateway.exchange.think_tags import (
+from gateway.exchange.thoughts.code_fence import MarkdownPlace
+from gateway.exchange.thoughts.think_tags import (
     DETAILS,
     DETAILS_END,
     LONGEST_TAG,

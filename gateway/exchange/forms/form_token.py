@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.exchange.form import Form
+from gateway.exchange.forms.form import Form
 from gateway.exchange.memory import zero_width
 from gateway.exchange.turn import Message, Role
 

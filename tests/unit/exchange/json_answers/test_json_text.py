@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.exchange.json_text import JsonText, read_json, read_strictly, write_json
+from gateway.exchange.json_answers.json_text import JsonText, read_json, read_strictly, write_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

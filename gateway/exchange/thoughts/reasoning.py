@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, ReasoningDelta, TextDelta
-from gateway.exchange.reasoning_splitter import ReasoningSplitter
+from gateway.exchange.thoughts.reasoning_splitter import ReasoningSplitter
 
 
 class Reasoning(StrEnum):

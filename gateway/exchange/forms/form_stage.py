@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 
 from gateway.errors import RunFailed
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta, ToolCallDelta
-from gateway.exchange.form import Form
-from gateway.exchange.form_reply import show_form
+from gateway.exchange.forms.form import Form
+from gateway.exchange.forms.form_reply import show_form
 from gateway.exchange.turn import Turn
 
 SUBMIT_FORM = "submit_form"  # the tool's name; its result is the answer: {"action": "…", "inputs": {…}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.exchange.code_fence import MarkdownPlace
+from gateway.exchange.thoughts.code_fence import MarkdownPlace
 
 
 def place(text: str, size: int) -> MarkdownPlace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.exchange.think_tags import (
+from gateway.exchange.thoughts.think_tags import (
     DETAILS,
     DETAILS_END,
     LONGEST_TAG,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.exchange.json_schema import root_type, schema_problem, value_problem
+from gateway.exchange.json_answers.json_schema import root_type, schema_problem, value_problem
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.exchange.form import Form, FormAction, FormField
+from gateway.exchange.forms.form import Form, FormAction, FormField
 from gateway.exchange.turn import JSONValue
 
 _PLACE = re.compile(r"\{\{#\$output\.(\w+)#\}\}")  # where Dify's own page shows a field

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.exchange.answer import ReasoningDelta, TextDelta
-from gateway.exchange.reasoning_splitter import ReasoningSplitter
+from gateway.exchange.thoughts.reasoning_splitter import ReasoningSplitter
 
 Told = tuple[list[str], str]  # the thoughts, the text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from gateway.exchange.json_text import read_strictly
+from gateway.exchange.json_answers.json_text import read_strictly
 from gateway.exchange.turn import JSONValue
 
 _PYTHON = {"True": True, "False": False, "None": None}

@@ -12,7 +12,7 @@ from gateway.dify_api.answer_reader import AnswerReader
 from gateway.dify_api.app import AppMode
 from gateway.errors import RunFailed
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, ReasoningDelta, Started, TextDelta
-from gateway.exchange.reasoning import Reasoning, ReasoningStage
+from gateway.exchange.thoughts.reasoning import Reasoning, ReasoningStage
 from gateway.sse import SSEDecoder
 
 
@@ -132,7 +132,7 @@ def test_thoughts_that_the_settled_text_leaves_out_stay_in_the_text() -> None:
     assert show(Reasoning.INLINE, *said, taken_back)[2] == taken_back
 
 
-TRACES = Path(__file__).parents[2] / "traces"
+TRACES = Path(__file__).parents[3] / "traces"
 TAGGED = sorted(
     path for path in TRACES.glob("*/*.sse") if path.stat().st_size < 50_000 and b"think" in path.read_bytes()
 )

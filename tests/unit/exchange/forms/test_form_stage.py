@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, TextDelta, ToolCallDelta
-from gateway.exchange.form import Form, FormAction, FormField
-from gateway.exchange.form_stage import FormStage
+from gateway.exchange.forms.form import Form, FormAction, FormField
+from gateway.exchange.forms.form_stage import FormStage
 from gateway.exchange.turn import Message, ResponseFormat, Role, ToolChoice, ToolSpec, Turn
 
 FORM = Form("tok", "run", "Send it?", (FormField("note"),), (FormAction("yes", "Yes"),))

@@ -15,9 +15,9 @@ import regex  # type: ignore[import-untyped]  # ships no types
 
 from gateway.errors import UnusableAnswer
 from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason, Rejected, TextDelta
-from gateway.exchange.json_schema import root_type, value_problem
-from gateway.exchange.json_text import LIVE_FROM, JsonText, read_json, read_strictly, write_json
-from gateway.exchange.retype import retype
+from gateway.exchange.json_answers.json_schema import root_type, value_problem
+from gateway.exchange.json_answers.json_text import LIVE_FROM, JsonText, read_json, read_strictly, write_json
+from gateway.exchange.json_answers.retype import retype
 from gateway.exchange.turn import JSONValue, ResponseFormat
 
 _TASK = "Answer with one JSON {kind} and nothing else: no words before or behind it, no code block."

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.exchange.form import Form
-from gateway.exchange.form_token import FormReference, FormSeal
+from gateway.exchange.forms.form import Form
+from gateway.exchange.forms.form_token import FormReference, FormSeal
 from gateway.exchange.memory import zero_width
 from gateway.exchange.turn import Message, Role, ToolCall
 

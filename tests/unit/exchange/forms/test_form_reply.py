@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.exchange.form import Form, FormAction, FormField
-from gateway.exchange.form_reply import FormReply, UnclearReply, read_reply, show_form
+from gateway.exchange.forms.form import Form, FormAction, FormField
+from gateway.exchange.forms.form_reply import FormReply, UnclearReply, read_reply, show_form
 from gateway.exchange.turn import JSONValue
 
 NOTE, PRIORITY = FormField("note"), FormField("priority", "select", "low", ("low", "high"))

@@ -1,0 +1,1 @@
+"""What an app asks a person, shown and answered in a chat."""

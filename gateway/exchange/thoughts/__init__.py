@@ -1,0 +1,1 @@
+"""What a model thinks, told apart from what it says."""
