@@ -244,7 +244,7 @@ class DifyRun:
             async with asyncio.timeout(_LAST_EVENTS_SECONDS):
                 while await self._transfer.read():
                     pass
-        except (TimeoutError, GatewayError) as error:
+        except (TimeoutError, GatewayError, ClientLeft) as error:
             error.with_traceback(None)  # it is kept with the question, whose frames know this run
         finally:
             self._let_go()
