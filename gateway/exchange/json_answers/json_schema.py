@@ -1,8 +1,8 @@
 """JSON values against JSON Schemas that clients send, by the library `jsonschema`.
 
-A schema is a stranger's program, so it gets no network, no regular expression for longer than a moment, and so many
-steps. What cannot be checked, within that or because the schema is broken, forbids nothing. Schemas without `$schema`
-are read as draft 2020-12.
+A schema is a stranger's program, so it gets no network, no regular expression for longer than a moment, so many steps
+and so much depth. What cannot be checked, within that or because the schema is broken, forbids nothing. Schemas without
+`$schema` are read as draft 2020-12.
 
 The library is loaded with the first schema: most gateways never meet one, and it takes megabytes.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 _STEPS = 10_000  # keywords of one check: a tenth of a second, where a real document takes some hundred
+_DEEPEST = 100  # keywords within each other: four frames each, and Python has a thousand
 _PATTERN_SECONDS = 0.05
 _MOST_REFERENCES = 8  # from a schema's root on
 _LONGEST = 300  # characters of a problem
@@ -42,6 +43,9 @@ def schema_problem(schema: Schema) -> str:
         return _shorten(f"{_place(error.absolute_path)}{error.message}")
     except Exception as error:  # $schema may be anything, and depth has no limit
         return _shorten(f"it cannot be read: {error}")
+    except BaseException as error:
+        _raise_unless_panic(error)
+        return "it is nested too deeply"
     return ""
 
 
@@ -52,6 +56,9 @@ def value_problem(value: JSONValue, schema: Schema) -> str:
     try:
         error = best_match(_validator(schema).iter_errors(value))
     except Exception:  # keywords fail in every way where a schema is broken, refers to nothing or runs in circles
+        return ""
+    except BaseException as error:
+        _raise_unless_panic(error)
         return ""
     return "" if error is None else _shorten(f"{_place(error.absolute_path)}{error.message}")
 
@@ -102,16 +109,26 @@ def _kind(schema: Schema) -> type[Validator]:
 
 
 class _Steps:
-    """Counts the keywords of one check."""
+    """Counts the keywords of one check, in all and within each other."""
 
     def __init__(self) -> None:
         self._left = _STEPS
+        self._depth = 0
 
     def count(self, check: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
         self._left -= 1
-        if self._left < 0:
+        self._depth += 1
+        if self._left < 0 or self._depth > _DEEPEST:
             raise TooManySteps
         yield from check(*arguments) or ()
+        self._depth -= 1
+
+
+def _raise_unless_panic(error: BaseException) -> None:
+    """The library stands on one written in Rust (rpds), which panics where Python's stack ends, and a panic is no
+    Exception: nobody would answer the client."""
+    if type(error).__name__ != "PanicException":
+        raise error
 
 
 # --- keywords with regular expressions ------------------------------------------------------------------------------

@@ -115,6 +115,24 @@ def test_a_hostile_schema_costs_little_and_raises_nothing(schema: dict[str, Any]
     value_problem({"a" * 60 + "!": 1}, schema)
 
 
+def test_a_circle_ends_wherever_pythons_stack_does() -> None:
+    """The library's part in Rust panics there, which is no Exception."""
+
+    def called_deeply(frames: int) -> str:
+        return called_deeply(frames - 1) if frames else value_problem({"a": 1}, {"$ref": "#"})
+
+    for frames in range(0, 850, 7):
+        assert called_deeply(frames) == ""
+
+
+def test_a_deep_schema_is_none_that_can_be_read() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(400):
+        schema = {"not": schema}
+    assert schema_problem(schema).startswith("it ")
+    assert value_problem({"a": 1}, schema) == ""
+
+
 def test_a_gateway_that_meets_no_schema_loads_no_library() -> None:
     program = "import sys, gateway.app; print([name for name in ('jsonschema', 'json_repair') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
