@@ -6,6 +6,7 @@ scripts/bench --peers               bare Tornado, Portkey and LiteLLM, too (inst
 scripts/bench --compare 'NAME=CMD'  any other gateway, with {port} and {upstream} in its command line
 scripts/bench --profile             a flame graph of the gateway under load, in .bench/
 scripts/bench --scale               100 to 10,000 streams, a storm, and where it breaks
+scripts/bench --instructions        what callgrind counts, which no other program disturbs (needs valgrind)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import sys
 import time
 
-from tests.performance import chart, flame, scale
+from tests.performance import chart, flame, instructions, scale
 from tests.performance.machine import commit, describe
 from tests.performance.results import Rounds, explanations, table, write_section
 from tests.performance.rig_runner import build, running, upstream
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="SCENARIO", help="a part; writes nothing")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--scale", action="store_true")
+    parser.add_argument("--instructions", action="store_true")
     asked = parser.parse_args()
     try:
         build()
@@ -40,6 +42,8 @@ def main() -> int:
             flame.draw(asked.only[0] if asked.only else "paced 500")
         elif asked.scale:
             scale.measure()
+        elif asked.instructions:
+            instructions.measure()
         else:
             _compare(asked)
     except CannotRun as reason:

@@ -80,13 +80,12 @@ def build() -> None:
 @contextlib.contextmanager
 def upstream() -> Iterator[int]:
     """A running upstream's port."""
-    process = subprocess.Popen([PROGRAMS / "upstream"], stdout=subprocess.PIPE, preexec_fn=_on(RIG_CPU))
-    try:
+    with subprocess.Popen([PROGRAMS / "upstream"], stdout=subprocess.PIPE, preexec_fn=_on(RIG_CPU)) as process:
         assert process.stdout is not None
-        yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def upstream_stats(port: int) -> dict[str, int]:

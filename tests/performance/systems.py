@@ -139,8 +139,13 @@ def _install(name: str, command: list[str]) -> None:
 
 
 def other(text: str) -> System:
-    """Any gateway: `NAME=COMMAND`, with {port} and {upstream} in it; its model is `rig`, its key `sk-rig`."""
+    """Any gateway: `NAME=COMMAND`, with {port} and {upstream} in it; its model is `rig`, its key `sk-rig`.
+
+    Raises CannotRun.
+    """
     name, _, command = text.partition("=")
+    if not (name and command):
+        raise CannotRun(f"--compare wants NAME=COMMAND, not {text!r}")
 
     def start(port: int, upstream: int, folder: Path) -> Started:
         return Started(shlex.split(command.format(port=port, upstream=upstream, folder=folder)))
