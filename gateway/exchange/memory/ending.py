@@ -15,9 +15,9 @@ _FENCED = re.compile(r"(`{3,})[^\n`]*\n(.*)\n\1", re.DOTALL)
 class Ending:
     """Pieces of an answer in; its last line out, and whether all of it is for a parser."""
 
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._size = 0
+    def __init__(self, whole: str = "") -> None:
+        self._pieces = [whole]
+        self._size = len(whole)
         self._room = 2 * LAST_LINE
         self._begin: str | None = None  # the first character, once the rest of the answer's start is gone
 
@@ -31,7 +31,8 @@ class Ending:
     @property
     def text(self) -> str:
         """The answer's end: at least its last LAST_LINE characters."""
-        self._pieces = ["".join(self._pieces)]
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
 
     def is_json(self) -> bool:

@@ -16,6 +16,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from gateway.exchange.memory.looked_up import bare_question
 from gateway.exchange.turn import Message, Role
@@ -23,7 +24,7 @@ from gateway.exchange.turn import Message, Role
 FINGERPRINT_BYTES = 8
 SYSTEM_FINGERPRINT_BYTES = 2
 
-_BLOCK = 4096  # characters that wait to be hashed together: a delta costs an append
+_LONGEST_MARKS = 4096  # characters that wait for more marks on the last one
 
 _THOUGHT_BEGINS, _THOUGHT_ENDS = "<think>", "</think>"
 
@@ -37,8 +38,11 @@ _INVISIBLE = re.compile(
 _INVISIBLE_LATIN = bytes(code for code in range(256) if _INVISIBLE.match(chr(code)))
 
 
+_BORDERS = {role: role.encode().ljust(16, b"\0") for role in Role}  # what a message begins with
+
+
 class Transcript:
-    """Messages, then the pieces of the answer to them; any length in constant memory.
+    """Messages, then the answer to them; an answer of any length in constant memory.
 
     `key` (TokenSeal.transcript_key) keeps who sees a fingerprint from checking guesses of what was said.
     """
@@ -46,41 +50,45 @@ class Transcript:
     def __init__(self, messages: Iterable[Message] = (), key: bytes = b"") -> None:
         self._key = key
         self._messages = hashlib.sha256()
-        self._answer = _VisibleAnswer()
+        self._answer: _LongAnswer | None = None  # that is not finished
         for message in messages:
             self.add(message)
 
     def add(self, message: Message) -> None:
         """One more message; a system message changes nothing."""
-        if message.role is not Role.SYSTEM:
-            self._take(message.role, message.text)
+        role, text = message.role, message.text
+        if role is Role.USER:
+            text = bare_question(text)
+        elif role is Role.ASSISTANT:
+            text = _behind_thoughts(text)
+        if role is not Role.SYSTEM:
+            self._append(role, _digest(text))
 
     def fingerprint(self) -> bytes:
         """Of the messages so far, without an answer that is not finished."""
         return hmac.digest(self._key, self._messages.digest(), "sha256")[:FINGERPRINT_BYTES]
 
-    def feed(self, text: str) -> None:
-        """More of the answer's visible text."""
-        self._answer.feed(text)
-
-    def forget_answer(self) -> None:
-        """The answer is another one than was fed."""
-        self._answer = _VisibleAnswer()
-
-    def finish(self) -> bytes:
-        """The answer is whole: it is a message like the others now. Gives the fingerprint with it."""
-        self._append(Role.ASSISTANT, self._answer.finish())
-        self.forget_answer()
+    def answered(self, text: str) -> bytes:
+        """This is the whole answer, whatever was fed; a message like the others now. Gives the fingerprint with it."""
+        self._answer = None
+        self._append(Role.ASSISTANT, _digest(_behind_thoughts(text)))
         return self.fingerprint()
 
-    def _take(self, role: Role, text: str) -> None:
-        visible = _VisibleAnswer() if role is Role.ASSISTANT else _VisibleText()
-        visible.feed(bare_question(text) if role is Role.USER else text)
-        self._append(role, visible.finish())
+    def feed(self, text: str) -> None:
+        """More of the visible text of a long answer; in large pieces, as each is hashed at once."""
+        if self._answer is None:
+            self._answer = _LongAnswer()
+        self._answer.feed(text)
+
+    def finish(self) -> bytes:
+        """The answer that was fed is whole: a message like the others now. Gives the fingerprint with it."""
+        answer, self._answer = self._answer or _LongAnswer(), None
+        self._append(Role.ASSISTANT, answer.finish())
+        return self.fingerprint()
 
     def _append(self, role: Role, digest: bytes) -> None:
         # Digests have one length, so no text can imitate the border between two messages.
-        self._messages.update(role.encode().ljust(16, b"\0") + digest)
+        self._messages.update(_BORDERS[role] + digest)
 
 
 def system_fingerprint(messages: Iterable[Message], key: bytes = b"") -> bytes:
@@ -88,10 +96,13 @@ def system_fingerprint(messages: Iterable[Message], key: bytes = b"") -> bytes:
     digests = hashlib.sha256()
     for message in messages:
         if message.role is Role.SYSTEM:
-            visible = _VisibleText()
-            visible.feed(message.text)
-            digests.update(visible.finish())
-    return hmac.digest(key, b"system" + digests.digest(), "sha256")[:SYSTEM_FINGERPRINT_BYTES]
+            digests.update(_digest(message.text))
+    return _system_mac(key, digests.digest())
+
+
+@lru_cache(maxsize=512)  # few apps are told another system text with each turn, and most are told none
+def _system_mac(key: bytes, digest: bytes) -> bytes:
+    return hmac.digest(key, b"system" + digest, "sha256")[:SYSTEM_FINGERPRINT_BYTES]
 
 
 def seen(text: str) -> str:
@@ -106,12 +117,29 @@ def _drop_invisible(text: str) -> str:
         return _INVISIBLE.sub("", text)
 
 
-class _VisibleText:
-    """The digest of one text as a reader sees it, whatever pieces it comes in."""
+def _decomposed(text: str) -> str:
+    """A text without invisible characters in the one form that is hashed, but for the white space around it."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text if text.isascii() else unicodedata.normalize("NFKD", text)
+
+
+def _digest(text: str) -> bytes:
+    """Of one text that is there as a whole."""
+    return hashlib.sha256(_decomposed(_drop_invisible(text)).strip().encode()).digest()
+
+
+def _behind_thoughts(answer: str) -> str:
+    """A whole answer without the thoughts that it begins with."""
+    answer = answer.lstrip()
+    while answer.startswith(_THOUGHT_BEGINS):
+        answer = answer.partition(_THOUGHT_ENDS)[2].lstrip()
+    return answer
+
+
+class _LongText:
+    """The digest of one text, whatever pieces it comes in."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._size = 0
         self._after_cr = False  # a \r came last, and was taken for a line end
         self._carry = ""  # the last character with its marks, to which more may come
         self._begun = False
@@ -119,20 +147,7 @@ class _VisibleText:
         self._trimmed = self._all  # up to the last character that is no white space
 
     def feed(self, text: str) -> None:
-        self._pieces.append(text)
-        self._size += len(text)
-        if self._size >= _BLOCK:
-            self._settle()
-
-    def finish(self) -> bytes:
-        self._settle()
-        self._hash(self._carry)
-        return self._trimmed.digest()
-
-    def _settle(self) -> None:
-        text = _drop_invisible("".join(self._pieces))
-        self._pieces.clear()
-        self._size = 0
+        text = _drop_invisible(text)
         if not text:
             return
         if self._after_cr and text[0] == "\n":
@@ -140,15 +155,18 @@ class _VisibleText:
         self._after_cr = text.endswith("\r")
         # Fully decomposed, every character stands for itself and only marks change places, behind their character.
         # So a text can be cut before any character that is no mark; the composed forms have no such places.
-        text = self._carry + text.replace("\r\n", "\n").replace("\r", "\n")
-        text = unicodedata.normalize("NFKD", text)
+        text = _decomposed(self._carry + text)
         cut = len(text) - 1
         while cut > 0 and unicodedata.combining(text[cut]):
             cut -= 1
-        if len(text) - cut > _BLOCK:
+        if len(text) - cut > _LONGEST_MARKS:
             cut = len(text)  # thousands of marks on one character: no writing, and not worth the memory
         self._hash(text[:cut])
         self._carry = text[cut:]
+
+    def finish(self) -> bytes:
+        self._hash(self._carry)
+        return self._trimmed.digest()
 
     def _hash(self, text: str) -> None:
         if not self._begun:
@@ -161,7 +179,7 @@ class _VisibleText:
         self._all.update(text[len(body) :].encode())
 
 
-class _VisibleAnswer(_VisibleText):
+class _LongAnswer(_LongText):
     """The same of an answer, without the thoughts that it begins with."""
 
     def __init__(self) -> None:

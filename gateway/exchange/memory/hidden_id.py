@@ -79,10 +79,17 @@ class HiddenThread:
         self.lookup: Lookup | None = None
         self._turn = turn
         self._seal = seal
-        self._transcript = transcript or Transcript(turn.messages, seal.transcript_key)
-        self._ending = Ending()
+        self._known = transcript
         self._pieces: list[str] = []  # of the answer, not yet read
         self._size = 0
+        self._ending: Ending | None = None  # of an answer that is too long to be kept whole
+
+    @property
+    def _transcript(self) -> Transcript:
+        """Of all the turn's messages; made when it is asked for, at the end of most answers."""
+        if self._known is None:
+            self._known = Transcript(self._turn.messages, self._seal.transcript_key)
+        return self._known
 
     def feed(self, text: str) -> None:
         # Kept together, as a token costs each of the two more to take than to read.
@@ -94,19 +101,24 @@ class HiddenThread:
     def _settle(self) -> None:
         text = "".join(self._pieces)
         self._pieces, self._size = [], 0
-        self._transcript.feed(text)
+        self._ending = self._ending or Ending()
         self._ending.feed(text)
+        self._transcript.feed(text)
 
     def tail(self, conversation_id: str | None, message_id: str | None, whole: str | None = None) -> str:
-        if whole is not None:
-            self._transcript.forget_answer()
-            self._ending = Ending()
-            self._pieces = [whole]
-        self._settle()
-        token = self._token(conversation_id, message_id, self._transcript.finish())
-        return self._leave(token) if token else ""
+        if not conversation_id:
+            return ""
+        if whole is None and self._ending is not None:
+            self._settle()
+            ending, fingerprint = self._ending, self._transcript.finish()
+        else:
+            text = "".join(self._pieces) if whole is None else whole
+            ending, fingerprint = Ending(text), self._transcript.answered(text)
+        return self._leave(self._token(conversation_id, message_id, fingerprint), ending)
 
     def call_id(self, conversation_id: str | None, message_id: str | None, number: int) -> str | None:
+        if not conversation_id:
+            return None
         data = self._sealed(self._token(conversation_id, message_id, self._transcript.fingerprint()))
         return write_call_id(data, number) if data else None
 
@@ -132,22 +144,22 @@ class HiddenThread:
         return self._going_on(Prompt(query, conversation_id, files_of(new)))
 
     def _going_on(self, prompt: Prompt) -> HiddenThread:
-        return HiddenThread(self._turn, prompt, self.user, self._seal, Outcome.CONTINUED, transcript=self._transcript)
+        return HiddenThread(self._turn, prompt, self.user, self._seal, Outcome.CONTINUED, transcript=self._known)
 
-    def _leave(self, token: HiddenToken) -> str:
+    def _leave(self, token: HiddenToken, ending: Ending) -> str:
         """Put the token where the next turn finds it; what of it stands in the answer."""
-        if self._ending.is_json():
+        if ending.is_json():
             return ""  # what is for a parser carries nothing; the next turn folds
         data = self._sealed(token)
-        return zero_width.gap(self._ending.text) + zero_width.hide(data) if data else ""
+        return zero_width.gap(ending.text) + zero_width.hide(data) if data else ""
 
-    def _token(self, conversation_id: str | None, message_id: str | None, fingerprint: bytes) -> HiddenToken | None:
+    def _token(self, conversation_id: str, message_id: str | None, fingerprint: bytes) -> HiddenToken:
         system = system_fingerprint(self._turn.messages, self._seal.transcript_key)
-        return HiddenToken(conversation_id, message_id, fingerprint, system) if conversation_id else None
+        return HiddenToken(conversation_id, message_id, fingerprint, system)
 
-    def _sealed(self, token: HiddenToken | None) -> bytes | None:
+    def _sealed(self, token: HiddenToken) -> bytes | None:
         try:
-            return self._seal.seal(token) if token else None
+            return self._seal.seal(token)
         except ValueError:  # an id of no Dify that is known; the next turn folds
             return None
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory import zero_width
+from gateway.exchange.memory.ending import Ending
 from gateway.exchange.memory.fingerprint import Transcript, system_fingerprint
 from gateway.exchange.memory.hidden_id import HiddenThread, carried_by
 from gateway.exchange.memory.hidden_token import HiddenToken, TokenSeal
@@ -42,9 +43,9 @@ class NamedThread(HiddenThread):
         return _start(self._turn, self._scope, outcome)
 
     def _going_on(self, prompt: Prompt) -> NamedThread:
-        return NamedThread(self._turn, self._scope, prompt, Outcome.CONTINUED, transcript=self._transcript)
+        return NamedThread(self._turn, self._scope, prompt, Outcome.CONTINUED, transcript=self._known)
 
-    def _leave(self, token: HiddenToken) -> str:
+    def _leave(self, token: HiddenToken, ending: Ending) -> str:
         self._scope.known.remember(_name(self._scope, token.conversation_id), token)
         return ""
 

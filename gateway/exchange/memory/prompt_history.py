@@ -37,8 +37,12 @@ class PromptHistory:
         messages = [message for message in messages if message.said]
         if not messages:
             raise InvalidRequest("'messages' has no text to send to the app.", param="messages")
-        parts = [message.said for message in messages if message.role is Role.SYSTEM]
-        spoken = [message for message in messages if message.role is not Role.SYSTEM]
+        parts, spoken = [], []
+        for message in messages:
+            if message.role is Role.SYSTEM:
+                parts.append(message.said)
+            else:
+                spoken.append(message)
         if len(spoken) == 1:
             parts.append(spoken[0].said)  # nothing to tell apart, so nothing is added
         elif spoken:

@@ -34,7 +34,8 @@ LONGEST_BYTES = 160  # a hostile run of a megabyte must not become one huge numb
 _BASE = len(SYMBOLS)
 _DIGITS = "0123456789abcd"  # what int() reads in base 14
 _TO_DIGITS = str.maketrans(SYMBOLS, _DIGITS)
-_PAIRS = [high + low for high in SYMBOLS for low in SYMBOLS]  # two digits at a time
+_THREE, _SIX = _BASE**3, _BASE**6  # _SIX is less than 2**30, by which a long integer is divided quickly
+_TRIPLES = [high + mid + low for high in SYMBOLS for mid in SYMBOLS for low in SYMBOLS]
 
 
 def _width(size: int) -> int:
@@ -65,11 +66,13 @@ def hide(data: bytes) -> str:
         raise ValueError(f"cannot hide {len(data)} bytes")
     rest = int.from_bytes(data, "big")
     width = _width(len(data))
-    pairs = []
-    for _ in range((width + 1) // 2):
-        rest, digits = divmod(rest, _BASE * _BASE)
-        pairs.append(_PAIRS[digits])
-    return SHIELD + "".join(reversed(pairs))[-width:]
+    triples = []
+    for _ in range((width + 5) // 6):
+        rest, six = divmod(rest, _SIX)
+        triples.append(_TRIPLES[six % _THREE])
+        triples.append(_TRIPLES[six // _THREE])
+    triples.reverse()
+    return SHIELD + "".join(triples)[-width:]
 
 
 def reveal(text: str) -> list[bytes]:
@@ -114,6 +117,8 @@ def gap(tail: str) -> str:
 
 
 def _visible(message: Message) -> Message:
+    if message.text.isascii() and message.words is None:
+        return message
     text, words = strip(message.text), None if message.words is None else strip(message.words)
     return message if (text, words) == (message.text, message.words) else replace(message, text=text, words=words)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import html
 import json
 import random
@@ -29,6 +30,13 @@ texts = st.text(st.sampled_from(ODD)) | st.text()
 @example(b"\xff" * 53)
 def test_what_is_hidden_is_revealed(data: bytes) -> None:
     assert reveal(hide(data)) == [data]
+
+
+@given(st.binary(min_size=1, max_size=LONGEST_BYTES))
+def test_a_run_is_the_bytes_as_one_number_to_the_base_14(data: bytes) -> None:
+    digits = [SYMBOLS.index(symbol) for symbol in hide(data).removeprefix(SHIELD)]
+    assert functools.reduce(lambda number, digit: 14 * number + digit, digits) == int.from_bytes(data, "big")
+    assert 14 ** (len(digits) - 1) <= 256 ** len(data) <= 14 ** len(digits)
 
 
 def test_two_uuids_cost_113_characters() -> None:
