@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.thoughts.reasoning import Reasoning
+from gateway.frozen import frozen
 from gateway.key_options import memory_option, name_option, parse_options, reasoning_option, smooth_option
 
 _KEY = re.compile(r"[\x21-\x7e]+")  # what an HTTP header can carry
@@ -24,7 +25,7 @@ _OPTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientKey:
     """Who calls, and what the operator said about that client."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +15,11 @@ from gateway.exchange.hold_back import Moderation
 from gateway.exchange.memory.modes import MEMORY_MODES
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.thoughts.reasoning import Reasoning
+from gateway.frozen import frozen
 from gateway.scrub import scrub
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Knob:
     """What one setting means; `parse` raises ValueError with words for the operator."""
 

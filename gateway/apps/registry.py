@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gateway.dify_api.app import App, AppKey
 from gateway.dify_api.description import AppDescription
 from gateway.errors import GatewayError, ModelNotFound, NotReady
 from gateway.exchange.model import Model
+from gateway.frozen import frozen
 
 _FEW = 20  # ids that an error message may list
 _SUFFIX_LENGTH = 6
@@ -18,7 +19,7 @@ _LONGEST_ERROR = 300  # characters
 _Identity = tuple[str, str]  # key and base URL: what makes two configured keys the same app
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """The apps of one refresh. Never changed, only replaced whole, so a request sees one state to its end."""
 
@@ -31,7 +32,7 @@ class Snapshot:
         return self.models.get(model_id) or self.aliases.get(model_id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppState:
     """How one configured key is doing, for operators."""
 
@@ -42,7 +43,7 @@ class AppState:
     refreshed: float | None  # when Dify last described the app
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Known:
     """What is remembered of a key between refreshes."""
 

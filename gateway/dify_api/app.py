@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from gateway.dify_api.file_rules import NO_LIMITS, SizeLimits
@@ -10,6 +10,7 @@ from gateway.exchange.hold_back import Moderation
 from gateway.exchange.model import FileRules, InputField, Model
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.thoughts.reasoning import Reasoning
+from gateway.frozen import frozen
 
 
 class AppMode(StrEnum):
@@ -38,7 +39,7 @@ class AppMode(StrEnum):
         return self not in (AppMode.COMPLETION, AppMode.WORKFLOW)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppKey:
     """One configured key and what the operator said about its app."""
 
@@ -64,7 +65,7 @@ class AppKey:
         return f"…{self.key[-4:]}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class App:
     """An app as Dify described it at the last refresh."""
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from gateway import json_codec
 from gateway.dify_api.app import App, AppMode
 from gateway.errors import InvalidRequest
 from gateway.exchange.turn import JSONValue, Prompt
+from gateway.frozen import frozen
 
 MOST_MESSAGES = 100  # that Dify lists at a time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DifyCall:
     """One HTTP request, to be sent with an app's key."""
 
@@ -25,7 +26,7 @@ class DifyCall:
     headers: tuple[str, ...] = ()  # further ones, whole lines
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Routes:
     """Where an app mode is asked and stopped, and what it takes besides inputs and user."""
 

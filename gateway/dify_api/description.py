@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from gateway.dify_api.app import AppMode
 from gateway.dify_api.file_rules import NO_LIMITS, SizeLimits, read_message_rules, read_size_limits, read_variable_rules
 from gateway.errors import UpstreamProtocolError
 from gateway.exchange.model import FileRules, InputField
 from gateway.exchange.turn import JSONValue
+from gateway.frozen import frozen
 
 DEFAULT_NAME = "dify-app"  # for an app whose name is empty
 MAX_NAME_LENGTH = 200  # names become model ids, which travel in URLs and menus
@@ -23,7 +23,7 @@ _INFO_KEYS = frozenset({"name", "mode"})
 _PARAMETERS_KEYS = frozenset({"user_input_form", "opening_statement", "file_upload", "system_parameters"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppDescription:
     """An app as its server describes it."""
 

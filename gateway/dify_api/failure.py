@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gateway.dify_api.streamed_text import mend_surrogates
 from gateway.errors import GatewayError
+from gateway.frozen import frozen
 from gateway.scrub import scrub
 
 # What only a run can say: Dify's own prefixes, and the words of model plugins, which name themselves in brackets.
@@ -29,7 +30,7 @@ def status_pattern(codes: str, *phrases: str) -> str:
     return "|".join((named, *phrases))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """What was said, and where."""
 
@@ -50,7 +51,7 @@ class Failure:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailureKind:
     """One row: the criteria, of which all that are given must hold, and the error that is meant."""
 

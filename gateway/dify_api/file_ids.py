@@ -13,7 +13,8 @@ import binascii
 import hashlib
 import hmac
 import uuid
-from dataclasses import dataclass
+
+from gateway.frozen import frozen
 
 PREFIX = "file-"
 PURPOSES = ("user_data", "assistants", "vision", "batch", "fine-tune", "evals")  # append only: ids hold the number
@@ -25,7 +26,7 @@ _LONGEST_NAME_BYTES = 240
 _LONGEST_MEDIA_TYPE = 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredUpload:
     """What an id says."""
 

@@ -17,13 +17,14 @@ from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest
 from gateway.exchange.attachment import Attachment, FileKind, InlineFile, RemoteFile
 from gateway.exchange.model import FileRules
 from gateway.exchange.turn import JSONValue, Prompt
+from gateway.frozen import frozen
 
 _CUSTOM = "custom"
 _ANY = 9  # more types than there are
 _FILE_ERRORS = frozenset({"file_refused", "unsupported_file_type", "file_too_large"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlannedFile:
     """One file on its way to the app."""
 
@@ -41,7 +42,7 @@ class PlannedFile:
         return {"type": self.type, "transfer_method": "local_file", "upload_file_id": self.upload_id}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilePlan:
     """All of them, in the order of the chat."""
 
@@ -169,7 +170,7 @@ def _check_size(seen: _SeenFile, sizes: SizeLimits) -> None:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _SeenFile:
     """A file and what is known of it."""
 

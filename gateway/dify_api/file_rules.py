@@ -6,15 +6,15 @@ Basic apps of 0.15 tell it in an `image` object, flows and later versions beside
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gateway.exchange.model import FileRules
+from gateway.frozen import frozen
 
 _MEGABYTE = 1024 * 1024
 _MANY = 1000  # flows write 100000 into every variable's max_length
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SizeLimits:
     """The largest file of each type in bytes, by the extension of its name; None where Dify tells none."""
 

@@ -7,10 +7,10 @@ their extension as a custom type.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from gateway.exchange.attachment import Attachment, FileKind, RemoteFile
+from gateway.frozen import frozen
 
 _EXTENSIONS: dict[FileKind, frozenset[str]] = {
     FileKind.IMAGE: frozenset({"jpg", "jpeg", "png", "webp", "gif", "svg"}),
@@ -68,7 +68,7 @@ _LONGEST_READ = 4096  # characters at a name's end; to clean a megabyte of them 
 _LONGEST_NAME = 200  # Dify cuts longer ones at their first dot
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileType:
     """A file as Dify is to see it."""
 

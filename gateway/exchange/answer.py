@@ -6,7 +6,6 @@ Failed. Nothing follows Finished or Failed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
@@ -15,9 +14,10 @@ from gateway.errors import GatewayError
 from gateway.exchange.citation import Citation
 from gateway.exchange.file_link import FileLink
 from gateway.exchange.forms.form import Form
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Started:
     """Dify has begun a run. Ids are Dify's own and keep its names; those that a mode lacks are None."""
 
@@ -27,14 +27,14 @@ class Started:
     workflow_run_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextDelta:
     """More of the answer's text; never empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningDelta:
     """More of what the model thought, or of what the app did for the answer; never empty."""
 
@@ -42,7 +42,7 @@ class ReasoningDelta:
     begins: bool = False  # a new thought: what was thought before it has ended
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCallDelta:
     """More of a call of the client's tools. The first delta of an index has the call's id and the tool's name."""
 
@@ -61,7 +61,7 @@ class FinishReason(StrEnum):
     TOOL_CALLS = "tool_calls"  # the client is to run its tools
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Tokens as Dify counted them; never estimated here."""
 
@@ -93,7 +93,7 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """The answer is whole.
 
@@ -111,14 +111,14 @@ class Finished:
     form: Form | None = None  # the run is not over: it waits for a person's answer to this
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """The answer ends in an error; text sent before it is not whole."""
 
     error: GatewayError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """Instead of Finished, from a stage: the answer is over, and not what the client can use.
 
@@ -130,7 +130,7 @@ class Rejected:
     usage: Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerStamp:
     """What tells one answer from all others, for every client that gets it."""
 

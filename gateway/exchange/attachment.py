@@ -6,8 +6,9 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gateway.frozen import frozen
 
 _PIECE = 1 << 17  # characters or bytes: about a millisecond
 
@@ -82,21 +83,21 @@ class InlineFile:
         return f"InlineFile({self.digest})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteFile:
     """A file that whoever wants it fetches from this http(s) address; the gateway never does."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredFile:
     """A file that the client uploaded before (/v1/files)."""
 
     file_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attachment:
     """One file of a message, and what the client says of it."""
 

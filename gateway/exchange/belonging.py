@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from gateway.errors import InvalidRequest
+from gateway.frozen import frozen
 
 _CONVERSATION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Belonging:
     """Everything that decides in which conversation a turn is answered."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Citation:
     """A piece of the app's knowledge that the model was given; what Dify did not tell is None."""
 

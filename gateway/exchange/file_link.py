@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileLink:
     """Where the file is, for a while: Dify's links are signed and expire. What Dify did not tell is None."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.exchange.turn import JSONValue
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileRules:
     """What files an app, or one of its variables, takes, in Dify's words."""
 
@@ -18,7 +17,7 @@ class FileRules:
     number: int | None = None  # in one message
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InputField:
     """One variable that an app asks for, as Dify's /parameters describes it."""
 
@@ -32,7 +31,7 @@ class InputField:
     files: FileRules | None = None  # of a file or file-list
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Model:
     """One entry of the model list."""
 

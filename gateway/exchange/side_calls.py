@@ -10,12 +10,12 @@ by tags.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from gateway.exchange.turn import Role, Turn
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SideCall:
     """One kind of request that is no turn, by the text of its one message (and of the system's)."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from gateway.exchange.attachment import Attachment, InlineFile
 from gateway.exchange.details import Details
 from gateway.exchange.thoughts.reasoning import Reasoning
+from gateway.frozen import frozen
 
 JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
 
@@ -22,7 +23,7 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """A call that an earlier answer made, as the client sends it back."""
 
@@ -31,7 +32,7 @@ class ToolCall:
     id: str = ""  # results name it; calls of the days before tools have none
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One message of the client's history; `text` is all its text parts joined."""
 
@@ -66,7 +67,7 @@ class Message:
         return self.text if self.words is None else self.words
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolSpec:
     """A tool that the client runs itself."""
 
@@ -75,7 +76,7 @@ class ToolSpec:
     parameters: Mapping[str, JSONValue] | None = None  # a JSON Schema; None: it takes no arguments
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolChoice:
     """The tools that this answer may call, and how."""
 
@@ -85,14 +86,14 @@ class ToolChoice:
     as_functions: bool = False  # the client speaks of functions, as all did before there were tools
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseFormat:
     """The answer's text is to be JSON that a program parses."""
 
     schema: Mapping[str, JSONValue] | None = None  # a JSON Schema; None: any object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """One request: the whole history, and what the client wants back."""
 
@@ -121,7 +122,7 @@ class Turn:
                     attachment.content.let_go()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prompt:
     """What memory makes of a turn: the text for Dify's `query`, the conversation it goes on in, and files."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
 from gateway.exchange.turn import Turn
+from gateway.frozen import frozen
 
 KEY_HEADER = "Idempotency-Key"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"  # of every request of the official SDKs: 0, then 1, 2 …
@@ -18,7 +19,7 @@ RETRY_COUNT_HEADER = "x-stainless-retry-count"  # of every request of the offici
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """What makes a request the same as another one. Digests only: neither a key nor a word of the prompt."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -11,11 +10,13 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 
+from gateway.frozen import frozen
+
 _SAMPLES_AT_ONCE = 100  # a millisecond's work
 _END = b"# EOF\n"  # of OpenMetrics
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     """A part of one family, in the shape of a registry: what the library's encoders take."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from gateway.frozen import frozen
 
 # Later versions may append fields; ff is none.
 _HEADER = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TraceParent:
     """A trace, the step of it that called, and whether it is recorded."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from gateway import json_codec
 from gateway.errors import InvalidRequest
 from gateway.exchange.belonging import conversation_id
 from gateway.exchange.turn import JSONValue, Message, Role, Turn
+from gateway.frozen import frozen
 from gateway.openai_api import parameters
 from gateway.openai_api.content_parts import PART_SEPARATOR, read_content
 from gateway.openai_api.parameters import pick, read_array, read_object, read_text, require
@@ -43,7 +43,7 @@ def parse_request(body: object) -> Turn:
 # --- what no answer can fulfil ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limit:
     """A parameter that is served only in part: ignoring the rest would make the answer a lie."""
 
@@ -71,7 +71,7 @@ LIMITS = (
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoleRule:
     """What a role's messages are to us, and whether they may come without content."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.errors import InvalidRequest
 from gateway.exchange.attachment import Attachment
+from gateway.frozen import frozen
 from gateway.openai_api import file_parts
 from gateway.openai_api.parameters import quote, read_object, read_text, require, wrong_type
 
@@ -18,7 +17,7 @@ TEXT_FIELDS = {"text": "text", "input_text": "text", "output_text": "text", "ref
 PART_SEPARATOR = "\n"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """What a message holds."""
 

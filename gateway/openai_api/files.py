@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gateway import json_codec
 from gateway.errors import InvalidRequest
 from gateway.exchange.attachment import Attachment, InlineFile
+from gateway.frozen import frozen
 from gateway.openai_api.file_parts import MEDIA_TYPE
 from gateway.openai_api.parameters import pick, read_text
 
@@ -16,7 +16,7 @@ PURPOSES = {purpose: purpose for purpose in ("user_data", "vision", "assistants"
 _NO_TYPES = frozenset({"application/octet-stream", "application/unknown"})  # what says nothing of a file
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UploadRequest:
     """What a client wants to keep, and for whom."""
 

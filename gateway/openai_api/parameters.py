@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.turn import JSONValue
+from gateway.frozen import frozen
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ MAX_STOPS, MAX_STOP_CHARS = 32, 1024  # OpenAI takes 4; other servers take more,
 MAX_INPUT_DEPTH = 100  # far below what the JSON encoder and Python's stack can carry, far above any app's variables
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JSONType:
     """A type as OpenAI's error messages call it."""
 

@@ -17,11 +17,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerStamp
+from gateway.frozen import frozen
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
@@ -39,7 +39,7 @@ class Silence(Exception):
     """Redis does not answer, or not in time."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """Whose answer it is: the one with this stamp."""
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
 
+from gateway.frozen import frozen
+
 
 class Reason(StrEnum):
     """What a stream has to wait for; the value is a metric's label."""
@@ -38,7 +40,7 @@ _LATEST_RETURN_SECONDS = 60
 _SOONEST_RETURN_SECONDS = {Reason.START_RATE: 1, Reason.PROCESS_FULL: 5, Reason.HOST_FULL: 5}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AdmissionLimits:
     """The caps."""
 
@@ -50,7 +52,7 @@ class AdmissionLimits:
     start_burst: int  # starts that may happen at once after a pause, at least 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """Why a stream was not admitted, and the whole seconds after which to ask again (1 to 60)."""
 
@@ -58,7 +60,7 @@ class Refusal:
     retry_after: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostLoad:
     """Streams and waiting requests of one host, now."""
 

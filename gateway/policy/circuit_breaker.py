@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.errors import GatewayError
+from gateway.frozen import frozen
 
 # Errors before any response head that tell of the host, not of the request.
 _HOST_FAILURES = frozenset(
@@ -44,7 +45,7 @@ class CircuitState(StrEnum):
     HALF_OPEN = "half_open"  # one probe is out
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BreakerLimits:
     """When to open, and for how long."""
 
@@ -56,7 +57,7 @@ class BreakerLimits:
     probe_seconds: float = 6.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenCircuit:
     """The host is not asked now; whole seconds after which to try again."""
 

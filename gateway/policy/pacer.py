@@ -12,10 +12,10 @@ asks for it. What holds for every stream:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, inf
 
 from gateway.exchange.answer import AnswerEvent, Finished, TextDelta
+from gateway.frozen import frozen
 from gateway.policy.graphemes import cut, last_cluster, may_grow
 
 TICK_SECONDS = 0.02
@@ -32,7 +32,7 @@ _SPEED_MEMORY = 2.0  # seconds
 _HASTE = 1.1  # times the stream's own speed, so that no backlog stays
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PacingLevel:
     """How much pacing the process can afford."""
 

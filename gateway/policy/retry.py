@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.errors import GatewayError
+from gateway.frozen import frozen
 
 # Failures before the first byte of the request, which pass by themselves. Everything else may have started a run in
 # Dify, and a second one would cost twice and speak twice. A connect time-out belongs here: it covers name look-up, TCP
@@ -12,7 +13,7 @@ from gateway.errors import GatewayError
 _NOT_SENT = frozenset({"upstream_dns_failed", "upstream_refused", "upstream_connect_timeout"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryLimits:
     """How often and how long one call is tried, and how many retries all calls may cost together."""
 

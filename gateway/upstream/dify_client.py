@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from gateway.dify_api.app import AppKey
 from gateway.dify_api.calls import DifyCall
 from gateway.dify_api.errors import error_from_response
 from gateway.errors import GatewayError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from gateway.frozen import frozen
 from gateway.json_codec import loads
 from gateway.policy.admission import AdmissionLimits, HostLoad, Ticket
 from gateway.policy.circuit_breaker import (
@@ -40,7 +41,7 @@ _ERROR_LIMIT_BYTES = 64 * 1024  # the words that count come first
 _USER_AGENT = f"User-Agent: opendify-gateway/{__version__}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchedAnswer:
     """A small answer of Dify, whole."""
 

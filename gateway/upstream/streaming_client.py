@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 from tornado.ioloop import IOLoop
 
+from gateway.frozen import frozen
 from gateway.upstream.curl_errors import error_from_curl
 from gateway.upstream.transfer import Transfer
 
@@ -31,7 +31,7 @@ _DOWNLOAD_BUFFER_BYTES = 8 * 1024  # a paused transfer holds as much
 _KEPT_CONNECTIONS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConnectionPolicy:
     """How a client's requests use connections."""
 

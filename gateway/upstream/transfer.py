@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import BytesIO
 from typing import Any, Protocol
 
 import pycurl
 
 from gateway.errors import GatewayError, UpstreamProtocolError
+from gateway.frozen import frozen
 from gateway.upstream.doorbell import Doorbell
 
 HIGH_WATER_BYTES = 16 * 1024  # what one read brings at most
 READ_AHEAD_BYTES = 4 * 1024  # what is taken while nobody waits for it; libcurl holds what it had read
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseHead:
     """Status and headers; of a header that comes twice the last counts. Names are in lower case."""
 

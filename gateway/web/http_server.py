@@ -6,7 +6,6 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection
@@ -14,6 +13,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate
 from tornado.iostream import IOStream
 from tornado.netutil import add_accept_handler
+
+from gateway.frozen import frozen
 
 _OWN_FILES = 256  # descriptors for everything that is no client: logs, the loop, small calls to Dify
 
@@ -31,7 +32,7 @@ SERVER_OPTIONS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exchange:
     """What a connection does now."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FormField:
     """Something to fill in."""
 
@@ -15,7 +15,7 @@ class FormField:
     options: tuple[str, ...] = ()  # of a select
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FormAction:
     """One of the ways to go on."""
 
@@ -23,7 +23,7 @@ class FormAction:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Form:
     """What a run waits for. Whoever has its token can answer it."""
 

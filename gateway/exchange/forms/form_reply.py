@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gateway.exchange.forms.form import Form, FormAction, FormField
 from gateway.exchange.turn import JSONValue
+from gateway.frozen import frozen
 
 _PLACE = re.compile(r"\{\{#\$output\.(\w+)#\}\}")  # where Dify's own page shows a field
 _FILES = ("file", "file-list")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FormReply:
     """A person's answer."""
 

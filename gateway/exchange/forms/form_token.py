@@ -14,11 +14,11 @@ import hmac
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.exchange.forms.form import Form
 from gateway.exchange.memory import zero_width
 from gateway.exchange.turn import Message, Role
+from gateway.frozen import frozen
 
 _VERSION = 0xF1  # no version of memory's tokens
 _MAC_BYTES = 10
@@ -26,7 +26,7 @@ _MAC_LABEL = b"opendify-gateway form token 1: mac"
 _CALL_ID = re.compile(r"call_form_([\w-]{4,256})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FormReference:
     """A form that a client was shown, and what has been said since."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory.fingerprint import seen
@@ -12,12 +11,13 @@ from gateway.exchange.memory.history import new_text
 from gateway.exchange.memory.looked_up import bare_question
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.turn import Message, Role
+from gateway.frozen import frozen
 
 # Dify keeps thoughts in the text, as tags or (before 1.0) as a details element; clients get them apart from it.
 _THOUGHTS = re.compile(r"<think>.*?</think>|<details\b[^>]*>\s*<summary>\s*Thinking.*?</details>", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PastTurn:
     """One question and its answer, as Dify has stored them."""
 

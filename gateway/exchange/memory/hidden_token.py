@@ -17,10 +17,10 @@ from __future__ import annotations
 import hmac
 import re
 import uuid
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.exchange.memory.fingerprint import FINGERPRINT_BYTES, SYSTEM_FINGERPRINT_BYTES
+from gateway.frozen import frozen
 
 VERSION = 1
 MAC_BYTES = 10
@@ -35,7 +35,7 @@ _UUID_FORM = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f
 _ABSENT, _UUID, _TEXT = range(3)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HiddenToken:
     """What an answer remembers. `message_id` is the answer's own in Dify; None where Dify gave none."""
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from gateway.exchange.attachment import Attachment
 from gateway.exchange.memory.known_chats import KnownChats
 from gateway.exchange.turn import Message, Prompt, Role
+from gateway.frozen import frozen
 
 
 class Outcome(StrEnum):
@@ -23,7 +24,7 @@ class Outcome(StrEnum):
     HEALED = "healed"  # the conversation is gone: folded into a new one
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scope:
     """Whose memory: what a hidden token is bound to."""
 
@@ -37,7 +38,7 @@ class Scope:
     known: KnownChats = field(default_factory=KnownChats, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lookup:
     """What only Dify can tell: whether it has a conversation that holds what the client shows."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from gateway.frozen import frozen
 
 LONGEST_TAG = 1024  # characters, with what has to follow; every pattern here is bounded below that
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tag:
     """One tag, in any letter case; `beginning` matches it as far as it goes."""
 

@@ -10,13 +10,12 @@ it, so a text that is quoted is never taken for a call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.exchange.json_answers.json_text import write_json
 from gateway.exchange.turn import JSONValue
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallSyntax:
     """The tags of one request. `mark` is their random part: letters and digits."""
 

@@ -11,35 +11,35 @@ calls, or a list of them, between one pair of tags; a tool's name before the JSO
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from gateway.exchange.json_answers.json_text import JsonText
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.tool_calling.tag_search import fence_before, find_tag, open_fence
+from gateway.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Said:
     """More text, never empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallBegins:
     """What follows belongs to a call."""
 
     heading: str  # what stood before its JSON
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallText:
     """More of the call's JSON."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallEnds:
     """The call is over, however whole its JSON is."""
 

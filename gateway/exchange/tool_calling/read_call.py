@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn
 
 from gateway.exchange.json_answers.json_schema import value_problem
 from gateway.exchange.json_answers.json_text import read_json, read_strictly, write_json
 from gateway.exchange.json_answers.retype import retype
 from gateway.exchange.turn import JSONValue, ToolSpec
+from gateway.frozen import frozen
 
 # What models call the two fields, likeliest first.
 _NAMES = ("name", "tool", "tool_name", "function", "function_name", "action")
@@ -28,7 +28,7 @@ class CallProblem(Exception):
     """The call cannot be used; the message says why, to the model and to people."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckedCall:
     """A call that its tool can take."""
 
