@@ -9,7 +9,8 @@ from contextlib import suppress
 from gateway.errors import ShuttingDown
 from gateway.services import Services
 from gateway.settings import Settings
-from gateway.web.http_server import CappedHTTPServer, Exchange
+from gateway.web.client_connection import Exchange
+from gateway.web.http_server import CappedHTTPServer
 
 log = logging.getLogger(__name__)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from gateway.client_keys import ClientKey
 from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
@@ -17,48 +17,64 @@ from gateway.observability.request_timeline import RequestTimeline
 from gateway.observability.request_trace import RequestTrace, is_traced
 from gateway.observability.trace_context import read_traceparent
 from gateway.openai_api.error_body import error_body, error_headers
-from gateway.services import Services
 from gateway.web.client_auth import client_key
 from gateway.web.forwarded import client_address, request_id
+from gateway.web.header_fields import HeaderFields
 from gateway.web.wishes import CONVERSATION_HEADER
 
 if TYPE_CHECKING:
     from gateway.observability.tracing import RequestSpan  # its packages are optional
+    from gateway.web.dispatch import GatewayApplication
 
 log = logging.getLogger(__name__)
 
 IGNORED_HEADER = "x-ignored-parameters"  # of an answer: what the request asked for and no app can be told
 
+_SHOWN_TO_BROWSERS = ", ".join(
+    ("x-request-id", "traceparent", "retry-after", "x-should-retry", IGNORED_HEADER, CONVERSATION_HEADER)
+)
 
+
+@stream_request_body
 class ApiHandler(RequestHandler):
     """Base of all handlers; errors leave it in OpenAI's envelope, always."""
 
     endpoint_name = "other"  # a metric label
+    application: GatewayApplication
     needs_client_key = True
     counted = True  # whether its requests are somebody's work, to be counted and logged
     for_browsers = True  # whether pages of other origins may read the answer
 
-    @cached_property
-    def services(self) -> Services:
-        """What the process has built once."""
-        return cast(Services, self.settings["services"])
+    def __init__(self, application: GatewayApplication, request: HTTPServerRequest, **given: Any) -> None:
+        self.services = application.services  # what the process has built once
+        super().__init__(application, request, **given)
 
     def initialize(self) -> None:
         clock = self.services.clock
         self.client_key = ClientKey("")
         self.timeline = RequestTimeline(clock, self.endpoint_name, clock(), self.request_id, self.traceparent)
 
-    def set_default_headers(self) -> None:
-        """Also runs when an error clears the headers, so the request id outlives that."""
+    def clear(self) -> None:
+        """Begin an answer; also where an error takes the place of what was begun, so the request id outlives that."""
         if not hasattr(self, "request_id"):
             self._take_names()
-        self.set_header("x-request-id", self.request_id)
+        # In one go, and not by Tornado's hook and a `set_header` each: it looks at every value anew.
+        fields = {
+            "Server": "opendify-gateway",
+            "Content-Type": "text/html; charset=UTF-8",
+            "Date": self.application.date(),
+            "X-Request-Id": self.request_id,
+            "X-Content-Type-Options": "nosniff",
+        }
         if self.traceparent is not None:
-            self.set_header("traceparent", str(self.traceparent))
-        self.set_header("Server", "opendify-gateway")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        if self.for_browsers:
-            self._allow_browsers()
+            fields["Traceparent"] = str(self.traceparent)
+        if self.for_browsers and (origin := self.services.settings.cors_allow_origin):
+            fields |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _SHOWN_TO_BROWSERS}
+            if origin != "*":
+                fields["Vary"] = "Origin"
+        self._headers = HeaderFields(fields)
+        self._write_buffer: list[bytes] = []
+        self._status_code, self._reason = 200, "OK"
 
     def _take_names(self) -> None:
         """What this request is called, here and elsewhere."""
@@ -79,6 +95,9 @@ class ApiHandler(RequestHandler):
             if is_traced(settings.trace_requests, self.request_id, given, client):
                 self.timeline.trace = RequestTrace(self.request_id, with_text=settings.trace_text)
 
+    def data_received(self, chunk: bytes) -> None:
+        """A body that no method of this handler takes is read, so that the answer is, and thrown away."""
+
     def json_body(self) -> object:
         """The decoded body. Raises InvalidRequest."""
         if not self.request.body:
@@ -96,7 +115,13 @@ class ApiHandler(RequestHandler):
         self.write(body)
 
     async def options(self, *_: str) -> None:
-        """A browser's preflight request."""
+        """A browser's preflight request: SDKs there send many headers of their own (x-stainless-…), so those asked for
+        are allowed."""
+        if self.for_browsers and self.services.settings.cors_allow_origin:
+            wanted = self.request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
+            self.set_header("Access-Control-Allow-Headers", wanted)
+            self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+            self.set_header("Access-Control-Max-Age", "86400")
         self.set_status(204)
         await self.finish()
 
@@ -156,28 +181,13 @@ class ApiHandler(RequestHandler):
         if self.timeline.error is not None:
             self.timeline.error.with_traceback(None)  # its frames know this handler, which would go round with it
 
-    def _allow_browsers(self) -> None:
-        """CORS: SDKs in a browser send many headers of their own (x-stainless-…), so those asked for are allowed."""
-        origin = self.services.settings.cors_allow_origin
-        if not origin:
-            return
-        self.set_header("Access-Control-Allow-Origin", origin)
-        if origin != "*":
-            self.set_header("Vary", "Origin")
-        shown = ("x-request-id", "traceparent", "retry-after", "x-should-retry", IGNORED_HEADER, CONVERSATION_HEADER)
-        self.set_header("Access-Control-Expose-Headers", ", ".join(shown))
-        if self.request.method == "OPTIONS":
-            wanted = self.request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
-            self.set_header("Access-Control-Allow-Headers", wanted)
-            self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-            self.set_header("Access-Control-Max-Age", "86400")
-
 
 class UnknownRouteHandler(ApiHandler):
     """Whatever no route serves."""
 
     needs_client_key = False
 
-    def prepare(self) -> None:
-        if self.request.method != "OPTIONS":
-            raise HTTPError(404)
+    def _unknown(self) -> None:
+        raise HTTPError(404)
+
+    head = get = post = delete = patch = put = _unknown

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from tornado.web import stream_request_body
-
 from gateway.web.base import ApiHandler
 from gateway.web.limited_body import LimitedBody
 
 
-@stream_request_body
 class BodyHandler(ApiHandler):
     """A handler whose method calls `take_body` first."""
 

@@ -6,13 +6,14 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from tornado.ioloop import PeriodicCallback
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from gateway.sse import KEEP_ALIVE
+from gateway.web.client_connection import Exchange
 
 _SLOWEST_BEAT_SECONDS = 1.0
 
@@ -44,9 +45,8 @@ class EventStreamWriter:
         self._heartbeat = heartbeat
         self._write_timeout = write_timeout
         self.silence = silence
-        self._stream: IOStream = handler.request.connection.stream  # type: ignore[union-attr]
-        self._chunked = False  # HTTP/1.0 has no chunks
-        self._written: asyncio.Future[None] | None = None  # the last write that went through Tornado
+        self._exchange = cast(Exchange, handler.request.connection)
+        self._written: asyncio.Future[None] | None = None  # the last write that was waited for
         self._silent_since = 0.0
         self._wrote = False  # since the last beat
         self.started = False
@@ -58,14 +58,10 @@ class EventStreamWriter:
         handler.set_header("Content-Type", "text/event-stream; charset=utf-8")
         handler.set_header("Cache-Control", "no-cache")
         handler.set_header("X-Accel-Buffering", "no")  # nginx would collect the stream
-        # Without it the second small write waits for the client's delayed ACK: 22 ms for the first token.
-        self._stream.set_nodelay(True)
         self.started = True
         self._heartbeat.add(self)
         handler.write(first)
-        written = handler.flush()
-        self._chunked = handler.request.connection._chunking_output  # type: ignore[union-attr]
-        await self._until_taken(written)
+        await self._until_taken(handler.flush())
 
     def send(self, data: bytes) -> Awaitable[None] | None:
         """Write. None: the kernel has taken it all; else wait until it has, which is the back-pressure towards Dify.
@@ -75,19 +71,8 @@ class EventStreamWriter:
         if not data:
             return None
         self._wrote = True
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        # The kernel gets it here, and nearly always takes it all: Tornado's ways of waiting (three layers, two futures
-        # and a callback per write) would cost more than the write. Its stream gets the rest, and finds every failure.
-        if self._written is None or self._written.done():
-            try:
-                sent = self._stream.socket.send(data)
-            except (OSError, AttributeError):  # full, or the client has gone; a closed stream has no socket
-                sent = 0
-            if sent == len(data):
-                return None
-            data = data[sent:]
-        return self._until_taken(self._stream.write(data))
+        written = self._exchange.send(data)
+        return None if written is None else self._until_taken(written)
 
     async def _until_taken(self, written: asyncio.Future[None]) -> None:
         self._wrote, self._written = True, written
@@ -105,9 +90,7 @@ class EventStreamWriter:
             self._silent_since = now
         elif now - self._silent_since >= self.silence and self._written is not None and self._written.done():
             self._silent_since = now
-            self._handler.write(KEEP_ALIVE)
-            self._written = self._handler.flush()
-            self._written.add_done_callback(lambda written: written.cancelled() or written.exception())
+            self._written = self._exchange.write(KEEP_ALIVE)
 
 
 class Beating(Protocol):
@@ -137,10 +120,10 @@ class Heartbeat:
 
     def discard(self, answer: Beating) -> None:
         self._answers.discard(answer)
-        if not self._answers:
-            self._periodic.stop()
 
     def _beat(self) -> None:
+        if not self._answers:  # not as soon as there are none: the next one is often there within the period
+            self._periodic.stop()
         now = self.clock()
         for answer in list(self._answers):
             answer.beat(now)

@@ -8,13 +8,13 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tornado.http1connection import HTTP1Connection
-from tornado.httpserver import HTTPServer
+from tornado.httpserver import HTTPServer, _HTTPRequestContext
 from tornado.httputil import HTTPMessageDelegate
+from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream
 from tornado.netutil import add_accept_handler
 
-from gateway.frozen import frozen
+from gateway.web.client_connection import ClientConnection, Exchange
 
 _OWN_FILES = 256  # descriptors for everything that is no client: logs, the loop, small calls to Dify
 
@@ -22,33 +22,14 @@ _OWN_FILES = 256  # descriptors for everything that is no client: logs, the loop
 # that runs ahead, for each client that does not read; the network's pace does not depend on it.
 _UNSENT_BYTES = 64 * 1024
 
+_SWEEP_SECONDS = 5.0
+
 SERVER_OPTIONS: dict[str, Any] = {
-    "idle_connection_timeout": 75.0,  # seconds; for slow headers and for idle kept-alive connections
-    "body_timeout": 60.0,  # seconds
     "max_header_size": 32 * 1024,
     # The handler limits bodies itself: a larger one is read and thrown away, so that the client gets a 413 and not a
     # reset connection. This is where even that ends.
     "max_body_size": 4 << 30,
 }
-
-
-@frozen
-class Exchange:
-    """What a connection does now."""
-
-    connection: HTTP1Connection
-    is_first: bool
-    since: float  # by the loop's clock: when it began to wait for a request
-
-    @property
-    def is_busy(self) -> bool:
-        """A request's head has come, and its answer is not over."""
-        return self.connection._request_start_line is not None
-
-    @property
-    def is_idle(self) -> bool:
-        """Kept alive after an answer, and nothing of another request has come; else it is a fresh one."""
-        return not (self.is_first or self.is_busy or self.connection.stream._read_buffer_size)
 
 
 class CappedHTTPServer(HTTPServer):
@@ -59,9 +40,11 @@ class CappedHTTPServer(HTTPServer):
 
     def initialize(self, request_callback: Any, *, max_connections: int, **options: Any) -> None:  # type: ignore[override]
         super().initialize(request_callback, **SERVER_OPTIONS, **options)
+        self.conn_params.header_timeout = None  # Tornado's timer would be one per request
         self.max_connections = max_connections
         self._paused = False
         self._exchanges: dict[object, Exchange] = {}
+        self._sweeping = PeriodicCallback(self._sweep, _SWEEP_SECONDS * 1000)
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Listen; what is accepted has these sockets' options."""
@@ -70,16 +53,23 @@ class CappedHTTPServer(HTTPServer):
             if one.family == socket.AF_UNIX:
                 continue  # holds little by itself
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+            # Else the second small write waits for the client's delayed ACK: 22 ms for the first token.
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().add_sockets(sockets)
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         """A connection waits for a request: its first one, or the next one."""
-        now = asyncio.get_running_loop().time()
-        self._exchanges[server_conn] = Exchange(request_conn, server_conn not in self._exchanges, now)
+        self._exchanges[server_conn] = request_conn
         return super().start_request(server_conn, request_conn)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        super().handle_stream(stream, address)
+        """Serve a connection; Tornado's method has no way to say of which class."""
+        context = _HTTPRequestContext(stream, address, self.protocol)
+        connection = ClientConnection(stream, self.conn_params, context)
+        self._connections.add(connection)
+        connection.start_serving(self)
+        if not self._sweeping.is_running():
+            self._sweeping.start()
         if len(self._connections) >= self.max_connections and not self._paused:
             self._paused = True
             for stop_accepting in self._handlers.values():
@@ -102,14 +92,23 @@ class CappedHTTPServer(HTTPServer):
         """
         self.conn_params.no_keep_alive = True  # a `Connection: close` header alone would not close them
         for exchange in self._exchanges.values():
-            if exchange.connection._response_start_line is None:
-                exchange.connection._disconnect_on_finish = True
+            if exchange._response_start_line is None:
+                exchange._disconnect_on_finish = True
 
     def close_silent(self, are_closed: Callable[[Exchange], bool]) -> None:
         """Close those of the connections without a request that `are_closed` chooses."""
         for exchange in list(self._exchanges.values()):
             if not exchange.is_busy and are_closed(exchange):
-                exchange.connection.stream.close()
+                exchange.stream.close()
+
+    def _sweep(self) -> None:
+        """Close the connections that have waited too long for their client: one timer for all of them."""
+        if not self._connections:
+            self._sweeping.stop()
+        now = asyncio.get_running_loop().time()
+        for exchange in list(self._exchanges.values()):
+            if exchange.is_late(now):
+                exchange.stream.close()
 
     @property
     def open_connections(self) -> int:

@@ -34,6 +34,7 @@ OVER_SOCKETS = {
     "gateway/web/base.py": "test_requests.py",
     "gateway/web/body_handler.py": "test_requests.py",
     "gateway/web/client_watch.py": "test_edge_leaving.py",
+    "gateway/web/dispatch.py": "test_wire_requests.py",
     "gateway/web/files.py": "test_files.py",
     "gateway/web/http_server.py": "test_connections.py",
     "gateway/web/event_stream.py": "test_answers.py",

@@ -1,0 +1,188 @@
+"""One client's connection and what it does now: Tornado's, with fewer steps between a request and the kernel.
+
+Each override does what Tornado's method does on a server; the tests hold the two side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from tornado.concurrent import Future, future_add_done_callback
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection, parse_int
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPOutputError,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+
+from gateway.web.header_fields import read_head
+
+_HEAD_SECONDS = 75.0  # for slow heads and for idle kept-alive connections
+_BODY_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Exchange(HTTP1Connection):
+    """What a connection does now: it waits for a request, reads it, answers it."""
+
+    def __init__(
+        self, stream: IOStream, params: HTTP1ConnectionParameters, context: object, *, is_first: bool, now: float
+    ) -> None:
+        super().__init__(stream, False, params, context)
+        self.is_first = is_first
+        self.since = now  # by the loop's clock: when it began to wait for a request, or for its body
+
+    @property
+    def is_busy(self) -> bool:
+        """A request's head has come, and its answer is not over."""
+        return self._request_start_line is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Kept alive after an answer, and nothing of another request has come; else it is a fresh one."""
+        return not (self.is_first or self.is_busy or self.stream._read_buffer_size)
+
+    def is_late(self, now: float) -> bool:
+        """What it waits for should have come by now."""
+        if self._read_finished:
+            return False
+        return now - self.since >= (_BODY_SECONDS if self.is_busy else _HEAD_SECONDS)
+
+    def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
+        return read_head(data.decode("latin1")) or super()._parse_headers(data)
+
+    def holds_body(self, headers: HTTPHeaders) -> bool:
+        """The request's whole body has come with its head, and nobody waits to be asked for it."""
+        if "Transfer-Encoding" in headers or "Expect" in headers:
+            return False
+        length = headers.get("Content-Length", "0")
+        return length.isdecimal() and int(length) <= self.stream._read_buffer_size
+
+    def _read_body(self, code: int, headers: HTTPHeaders, delegate: HTTPMessageDelegate) -> Awaitable[None] | None:
+        self.since = asyncio.get_running_loop().time()
+        return super()._read_body(code, headers, delegate)
+
+    # --- the answer ---------------------------------------------------------------------------------------------------
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> Future[None]:
+        assert isinstance(start_line, ResponseStartLine)
+        assert self._request_start_line is not None
+        assert self._request_headers is not None
+        self._response_start_line = start_line
+        method, _, version = self._request_start_line
+        code, has_length = start_line.code, "Content-Length" in headers
+        self._chunking_output = not has_length and version == "HTTP/1.1" and method != "HEAD" and code not in (204, 304)
+        if version == "HTTP/1.1":
+            if self._disconnect_on_finish:
+                headers["Connection"] = "close"
+        elif self._request_headers.get("Connection", "").lower() == "keep-alive":
+            headers["Connection"] = "Keep-Alive"
+        if self._chunking_output:
+            headers["Transfer-Encoding"] = "chunked"
+        if method == "HEAD" or code == 304:
+            self._expected_content_remaining = 0
+        elif has_length:
+            self._expected_content_remaining = parse_int(headers["Content-Length"])
+        lines = [f"HTTP/1.1 {code} {start_line.reason}", *(f"{name}: {value}" for name, value in headers.get_all())]
+        head = "\r\n".join(lines)
+        if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+            raise ValueError(f"Illegal characters (CR or LF) in header: {head!r}")
+        data = b"%b\r\n\r\n" % head.encode("latin1")
+        return self._put(data + self._format_chunk(chunk) if chunk else data) or _done()
+
+    def write(self, chunk: bytes) -> Future[None]:
+        return self.send(chunk) or _done()
+
+    def send(self, chunk: bytes) -> Future[None] | None:
+        """Write more of the body; None: the kernel has taken it all."""
+        return self._put(self._format_chunk(chunk))
+
+    def finish(self) -> None:
+        stream = self.stream
+        if self._expected_content_remaining and not stream.closed():
+            stream.close()
+            raise HTTPOutputError(f"Tried to write {self._expected_content_remaining} bytes less than Content-Length")
+        if self._chunking_output and not stream.closed():
+            self._put(b"0\r\n\r\n")
+        self._write_finished = True
+        if not self._read_finished:
+            self._disconnect_on_finish = True  # the rest of the request's body is nobody's
+        if self._pending_write is None:
+            self._finish_request(None)
+        else:
+            future_add_done_callback(self._pending_write, self._finish_request)
+
+    def _finish_request(self, future: Future[None] | None) -> None:
+        """Tornado's also switches Nagle's algorithm on, which these connections never have (see CappedHTTPServer)."""
+        self._clear_callbacks()
+        if self._disconnect_on_finish:
+            self.close()
+        elif not self._finish_future.done():
+            self._finish_future.set_result(None)
+
+    def _put(self, data: bytes) -> Future[None] | None:
+        """Hand it to the kernel, which nearly always takes it all.
+
+        Tornado's ways of waiting (three layers, two futures and a callback per write) would cost more than the write.
+        Its stream gets what is left, and finds every failure.
+        """
+        stream = self.stream
+        if not stream.closed() and not stream.writing():
+            try:
+                sent = stream.socket.send(data)
+            except OSError:  # full, or the client has gone
+                sent = 0
+            if sent == len(data):
+                return None
+            data = data[sent:]
+        if stream.closed():
+            lost: Future[None] = Future()
+            lost.set_exception(StreamClosedError())
+            lost.exception()  # else it is logged where nobody waits for it
+            return lost
+        self._pending_write = stream.write(data)
+        return self._pending_write
+
+
+def _done() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
+class ClientConnection(HTTP1ServerConnection):
+    """A connection that clients have opened: one exchange after another."""
+
+    stream: IOStream
+
+    async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
+        clock = asyncio.get_running_loop().time
+        exchange: Exchange | None = None
+        try:
+            while True:
+                exchange = Exchange(self.stream, self.params, self.context, is_first=exchange is None, now=clock())
+                try:
+                    if not await exchange.read_response(delegate.start_request(self, exchange)):
+                        return
+                except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
+                    return
+                except Exception:
+                    log.exception("a connection failed")
+                    exchange.close()
+                    return
+                if self.stream._read_buffer_size:  # requests that were sent all at once let others have their turn
+                    await asyncio.sleep(0)
+        finally:
+            delegate.on_close(self)

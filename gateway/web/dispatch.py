@@ -1,0 +1,90 @@
+"""From a request's head to its handler, in the fewest steps that Tornado's handlers allow."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, cast
+
+from tornado.concurrent import Future, future_set_result_unless_cancelled
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+    format_timestamp,
+)
+from tornado.web import Application
+
+from gateway.services import Services
+from gateway.web.client_connection import Exchange
+from gateway.web.routes import RouteTable
+
+if TYPE_CHECKING:
+    from gateway.web.base import ApiHandler
+
+
+class GatewayApplication(Application):
+    """Brings each request to its handler. Tornado's own routes stay empty.
+
+    Compression stays off: it would collect the streams.
+    """
+
+    def __init__(self, services: Services, routes: RouteTable) -> None:
+        super().__init__(log_function=lambda handler: None)  # the handlers write their own access line
+        self.services = services
+        self.routes = routes
+        self.running: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks weakly
+        self._date = (0, "")  # of which second
+
+    def date(self) -> str:
+        """Now, as headers write it; it is made once a second."""
+        if (now := int(time.time())) != self._date[0]:
+            self._date = (now, format_timestamp(now))
+        return self._date[1]
+
+    def start_request(self, server_conn: object, request_conn: object) -> HTTPMessageDelegate:
+        return RequestDelegate(self, cast(Exchange, request_conn))
+
+
+class RequestDelegate(HTTPMessageDelegate):
+    """One request on its way to its handler.
+
+    All handlers get the body as it comes in (`stream_request_body`), so there is one way for all of them, and nobody
+    collects what no handler wants. A body that has come with its head is read before the handler begins: that saves the
+    rounds of the loop in which each waits for the other.
+    """
+
+    def __init__(self, application: GatewayApplication, exchange: Exchange) -> None:
+        self._application = application
+        self._exchange = exchange
+        self._handler: ApiHandler | None = None  # from the head on
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        assert isinstance(start_line, RequestStartLine)
+        application = self._application
+        request = HTTPServerRequest(connection=self._exchange, start_line=start_line, headers=headers)
+        request._body_future = Future()
+        handler_class, given, path_args = application.routes.find(request.path)
+        self._handler = handler = handler_class(application, request, **given)
+        handler._prepared_future = prepared = cast(Any, Future())  # Tornado declares that it is None
+        task = asyncio.get_running_loop().create_task(handler._execute([], *path_args))
+        application.running.add(task)
+        task.add_done_callback(application.running.discard)
+        return None if self._exchange.holds_body(headers) else prepared
+
+    def data_received(self, chunk: bytes) -> None:
+        assert self._handler is not None
+        self._handler.data_received(chunk)
+
+    def finish(self) -> None:
+        assert self._handler is not None
+        future_set_result_unless_cancelled(self._handler.request._body_future, None)
+
+    def on_connection_close(self) -> None:
+        if self._handler is not None:
+            self._handler.on_connection_close()
