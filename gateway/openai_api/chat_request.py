@@ -100,10 +100,25 @@ def _read_messages(fields: Fields) -> tuple[Message, ...]:
     items = read_array(require(fields.get("messages"), "messages"), "messages")
     if not items:
         raise InvalidRequest("Invalid 'messages': expected a non-empty array.", param="messages", code="empty_array")
-    messages = tuple(_read_message(item, f"messages[{index}]") for index, item in enumerate(items))
+    messages = tuple(
+        [_read_plain(item) or _read_message(item, f"messages[{index}]") for index, item in enumerate(items)]
+    )
     if not any(message.text or message.tool_calls or message.attachments for message in messages):
         raise InvalidRequest("Invalid 'messages': none of the messages has any text or file.", param="messages")
     return messages
+
+
+def _read_plain(item: object) -> Message | None:
+    """A message that is a role and a text, as nearly all are; None: it is something else, or wrong."""
+    if type(item) is not dict or len(item) != 2:
+        return None
+    role, content = item.get("role"), item.get("content")
+    if type(role) is not str or type(content) is not str or (rule := ROLES.get(role)) is None:
+        return None
+    try:
+        return Message(rule.role, parameters.storable(content))
+    except UnicodeEncodeError:
+        return None
 
 
 def _read_message(item: object, path: str) -> Message:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 from gateway.errors import InvalidRequest
@@ -27,26 +27,22 @@ class JSONType:
     """A type as OpenAI's error messages call it."""
 
     words: str
-    accepts: Callable[[object], bool]
+    kinds: frozenset[type]  # exactly these are what a JSON decoder makes; in Python True is an int as well
+    is_whole: bool = False  # some clients write 256.0, and JSON Schema calls that an integer
+
+    def accepts(self, value: object) -> bool:
+        """Whether a decoded value is of this type."""
+        return type(value) in self.kinds and not (self.is_whole and isinstance(value, float) and value % 1)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)  # in Python True is an int, in JSON not
-
-
-def _is_integer(value: object) -> bool:
-    # JSON has one kind of number: some clients write 256.0, and JSON Schema calls that an integer.
-    return _is_number(value) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
-
-
-STRING = JSONType("a string", lambda value: isinstance(value, str))
-NUMBER = JSONType("a number", _is_number)
-INTEGER = JSONType("an integer", _is_integer)
-BOOLEAN = JSONType("a boolean", lambda value: isinstance(value, bool))
-OBJECT = JSONType("an object", lambda value: isinstance(value, dict))
-ARRAY = JSONType("an array", lambda value: isinstance(value, list))
-STRING_OR_ARRAY = JSONType("a string or an array", lambda value: isinstance(value, str | list))
-STRING_OR_OBJECT = JSONType("a string or an object", lambda value: isinstance(value, str | dict))
+STRING = JSONType("a string", frozenset({str}))
+NUMBER = JSONType("a number", frozenset({int, float}))
+INTEGER = JSONType("an integer", NUMBER.kinds, is_whole=True)
+BOOLEAN = JSONType("a boolean", frozenset({bool}))
+OBJECT = JSONType("an object", frozenset({dict}))
+ARRAY = JSONType("an array", frozenset({list}))
+STRING_OR_ARRAY = JSONType("a string or an array", STRING.kinds | ARRAY.kinds)
+STRING_OR_OBJECT = JSONType("a string or an object", STRING.kinds | OBJECT.kinds)
 
 # Every parameter of POST /chat/completions in OpenAI's API reference; null is fine for each of them.
 CHAT_PARAMETERS: dict[str, JSONType] = {
@@ -98,10 +94,13 @@ WITHOUT_A_PLACE = (
     *("logit_bias", "logprobs", "top_logprobs", "seed", "service_tier", "store", "reasoning_effort", "verbosity"),
     *("prediction", "moderation", "web_search_options"),
 )
+_WITHOUT_A_PLACE = frozenset(WITHOUT_A_PLACE)
 
 
 def without_a_place(body: Mapping[str, object]) -> tuple[str, ...]:
     """Which of them a request names; null and false ask for nothing."""
+    if _WITHOUT_A_PLACE.isdisjoint(body):
+        return ()
     asked = ((name, body.get(name)) for name in WITHOUT_A_PLACE)
     return tuple(name for name, value in asked if value is not None and value is not False)
 
@@ -133,10 +132,10 @@ def read_max_tokens(body: Mapping[str, object]) -> int | None:
 
 def check_types(body: Mapping[str, object], table: Mapping[str, JSONType]) -> None:
     """Raise InvalidRequest for the first parameter of the table that has a wrong type."""
-    for name, expected in table.items():
-        value = body.get(name)
-        if value is not None and not expected.accepts(value):
-            raise wrong_type(name, expected.words, value)
+    given = [(name, value) for name, value in body.items() if value is not None and name in table]
+    if wrong := [name for name, value in given if not table[name].accepts(value)]:
+        first = min(wrong, key=list(table).index)
+        raise wrong_type(first, table[first].words, body[first])
 
 
 def require(value: object, path: str) -> object:
@@ -163,11 +162,17 @@ def read_text(value: object, path: str) -> str:
     if not isinstance(value, str):
         raise wrong_type(path, STRING.words, value)
     try:
-        value.encode("utf-8")
+        return storable(value)
     except UnicodeEncodeError as error:
         message = f"Invalid value for '{path}': a lone surrogate at position {error.start} is not valid Unicode."
         raise InvalidRequest(message, param=path) from error
-    return value.replace("\0", "")
+
+
+def storable(text: str) -> str:
+    """The text as `read_text` says. Raises UnicodeEncodeError."""
+    if not text.isascii():
+        text.encode("utf-8")
+    return text.replace("\0", "")
 
 
 def read_inputs(value: object, path: str, depth: int = 1) -> dict[str, JSONValue]:
@@ -222,7 +227,7 @@ def _step(path: str, name: str) -> str:
 def _name_type(value: object) -> str:
     if value is None:
         return "null"
-    if _is_number(value) and not _is_integer(value):
+    if NUMBER.accepts(value) and not INTEGER.accepts(value):
         return "a decimal number"
     kinds = (BOOLEAN, INTEGER, STRING, ARRAY, OBJECT)
     return next((kind.words for kind in kinds if kind.accepts(value)), type(value).__name__)

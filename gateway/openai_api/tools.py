@@ -11,9 +11,13 @@ from gateway.openai_api.parameters import pick, quote, read_array, read_inputs, 
 
 Fields = dict[str, object]
 
+_FIELDS = frozenset({"tools", "tool_choice", "functions", "function_call"})
+
 
 def read_tool_choice(fields: Fields) -> ToolChoice | None:
     """The tools that the answer may call; None: it is to be text. Raises InvalidRequest with the parameter's path."""
+    if _FIELDS.isdisjoint(fields):
+        return None
     if fields.get("tools") or not fields.get("functions"):
         tools = _unique(_read_tools(fields.get("tools") or [], "tools"), "tools")
         return _choose(tools, fields.get("tool_choice"), parallel=fields.get("parallel_tool_calls") is not False)

@@ -28,7 +28,7 @@ from gateway.exchange.turn import Turn
 from gateway.idempotency.desk import AnswerDesk
 from gateway.idempotency.identity import identify
 from gateway.idempotency.shared_answer import AnswerSource, Listener
-from gateway.json_codec import collector_at_rest
+from gateway.json_codec import CollectorAtRest
 from gateway.openai_api.endpoint import Endpoint, StreamRenderer
 from gateway.policy.pacer import Pacer
 from gateway.policy.smoothing import is_paced
@@ -57,7 +57,7 @@ class AnswerHandler(BodyHandler):
 
     async def post(self) -> None:
         self.take_body()
-        with collector_at_rest():
+        with CollectorAtRest():
             turn = self.endpoint.parse_request(self.json_body())
         turn, app, is_side_call = self._addressed(turn)
         self.timeline.chose(app.model_id, app.key.host, self.services.metrics)

@@ -339,3 +339,18 @@ def test_any_json_gives_a_turn_or_an_invalid_request(sent: Any) -> None:
     for text in (turn.model, turn.user or "", *(message.text for message in turn.messages)):
         assert "\0" not in text
         text.encode("utf-8")
+
+
+ROLE_AND_TEXT = st.fixed_dictionaries(
+    {"role": NAMES | st.sampled_from(["system", "developer"]) | VALUES, "content": TEXT | VALUES}
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(ROLE_AND_TEXT)
+def test_a_plain_message_is_read_as_any_other(sent: dict[str, Any]) -> None:
+    """What is beside role and content makes a message one that is looked at closely."""
+    (turn, error), (other_turn, other_error) = (attempt(body(messages=[one])) for one in (sent, {**sent, "name": "N"}))
+    assert turn == other_turn
+    assert str(error) == str(other_error)
+    assert (error and error.param) == (other_error and other_error.param)
