@@ -142,13 +142,13 @@ def model_id(value: str) -> str:
 
 
 def header_names(value: str) -> tuple[str, ...]:
-    """Names of HTTP headers, comma-separated; `none` for no header."""
+    """Names of HTTP headers, comma-separated, with the capitals that Tornado gives them; `none` for no header."""
     names = tuple(name for name in (part.strip() for part in value.split(",")) if name)
     if names == ("none",):
         return ()
     if scrub(value) != value or not all(re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) for name in names):
         raise ValueError("not a list of header names, comma-separated, or none")
-    return names
+    return tuple("-".join(map(str.capitalize, name.split("-"))) for name in names)
 
 
 def optional_base_url(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 LONGEST = 100  # Dify 0.15.3 answers 500 from 256 characters on
 
@@ -25,13 +26,18 @@ def end_user(named: str | None, client_key: str) -> str:
         if clean == named and len(clean) <= LONGEST and clean.strip() and not _MADE.fullmatch(clean):
             return clean
         return f"{clean[:_BEGIN_OF_NAME]}-{_digest(named)}"
-    return f"client-{_digest(client_key)}" if client_key else "anonymous"
+    return _client(client_key) if client_key else "anonymous"
 
 
 def chat_user(user: str, chat_id: str) -> str:
     """The `user` that owns the conversation of one chat and nothing else, so that any node can ask Dify for it."""
     whole = f"{user}\0{chat_id}"
     return f"{user[:_BEGIN_OF_CHAT]}-chat-{_digest(whole)}"
+
+
+@lru_cache(maxsize=128)  # of keys, which an HTTP header bounds; names may be as long as a body
+def _client(key: str) -> str:
+    return f"client-{_digest(key)}"
 
 
 def _clean(named: str) -> str:

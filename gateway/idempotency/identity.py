@@ -14,7 +14,7 @@ from gateway.exchange.turn import Turn
 from gateway.frozen import frozen
 
 KEY_HEADER = "Idempotency-Key"
-RETRY_COUNT_HEADER = "x-stainless-retry-count"  # of every request of the official SDKs: 0, then 1, 2 …
+RETRY_COUNT_HEADER = "X-Stainless-Retry-Count"  # of every request of the official SDKs: 0, then 1, 2 …
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from gateway.exchange.smoothing import Smoothing
 
 # What only chat front ends send: Open WebUI names chat and user, browsers name the page they are on.
-_READER_PREFIXES = ("x-openwebui-",)
-_READER_HEADERS = ("origin", "sec-fetch-mode")
+_FRONT_END = "\nx-openwebui-"
+_READER_HEADERS = ("\norigin\n", "\nsec-fetch-mode\n")
 # Node's fetch sends sec-fetch-mode, too; its user agent tells.
 _BROWSER = "Mozilla/"
 
@@ -17,8 +17,9 @@ def is_paced(wanted: Smoothing, headers: Mapping[str, str]) -> bool:
     """Judge one streaming request by what it shows; `headers` are the client's, with any capitals."""
     if wanted is not Smoothing.AUTO:
         return wanted is Smoothing.ON
-    names = {name.lower(): name for name in headers}
-    if any(name.startswith(_READER_PREFIXES) for name in names):
+    names = "\n".join(["", *headers, ""]).lower()
+    if _FRONT_END in names:
         return True
-    agent = headers[names["user-agent"]] if "user-agent" in names else ""
-    return agent.startswith(_BROWSER) and any(name in names for name in _READER_HEADERS)
+    if not any(name in names for name in _READER_HEADERS):
+        return False
+    return any(name.lower() == "user-agent" and headers[name].startswith(_BROWSER) for name in headers)

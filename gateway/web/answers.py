@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tornado.iostream import StreamClosedError
@@ -38,7 +39,7 @@ from gateway.web.body_handler import BodyHandler
 from gateway.web.client_watch import ClientWatch
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.paced_answer import PacedAnswer
-from gateway.web.wishes import CONVERSATION_HEADER, belonging, details, holds_back, reasoning, smoothing, with_limit
+from gateway.web.wishes import CONVERSATION_HEADER, belonging, choosing, smoothing, with_wishes
 
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, ToolCallDelta, Finished, Failed)
@@ -62,11 +63,12 @@ class AnswerHandler(BodyHandler):
         turn, app, is_side_call = self._addressed(turn)
         self.timeline.chose(app.model_id, app.key.host, self.services.metrics)
         stamp = AnswerStamp(self.endpoint.id_prefix + secrets.token_hex(14), int(time.time()))
-        turn = self._with_wishes(turn, app)
+        headers = choosing(self.request.headers, self.services.settings)
+        turn = with_wishes(turn, headers, self.client_key, app, self.services.settings)
         if turn.ignored:
             self.set_header(IGNORED_HEADER, ", ".join(turn.ignored))
-        pacer = self._pacer(app)  # an unknown wish is refused before Dify is asked
-        self.answer = self._ask(turn, app, stamp, is_side_call)
+        pacer = self._pacer(turn, app, headers)  # an unknown wish is refused before Dify is asked
+        self.answer = self._ask(turn, app, headers, stamp, is_side_call)
         self.request.body = b""
         try:
             async with self.answer as answer:
@@ -94,10 +96,11 @@ class AnswerHandler(BodyHandler):
         cheap = services.registry.snapshot.find(services.settings.side_call_model)
         return (turn, app, True) if cheap is None else (replace(turn, inputs={}), cheap, True)
 
-    def _ask(self, turn: Turn, app: App, stamp: AnswerStamp, is_side_call: bool) -> AnswerSource:
+    def _ask(
+        self, turn: Turn, app: App, headers: Mapping[str, str], stamp: AnswerStamp, is_side_call: bool
+    ) -> AnswerSource:
         """The answer to this request: its own, or a place at one that it may share."""
-        services, client = self.services, self.client_key
-        headers, body = self.request.headers, self.request.body
+        services, client, body = self.services, self.client_key, self.request.body
         whose = belonging(headers, client, app.key, services.settings, turn, is_side_call=is_side_call)
 
         def start() -> LiveAnswer:
@@ -120,20 +123,11 @@ class AnswerHandler(BodyHandler):
         if named and named[0] and re.fullmatch(r"[!-~]{1,100}", named[0]):
             self.set_header(CONVERSATION_HEADER, named[0])
 
-    def _with_wishes(self, turn: Turn, app: App) -> Turn:
-        """What the turn asks beside its body."""
-        headers, settings = self.request.headers, self.services.settings
-        return replace(
-            with_limit(turn, settings),
-            reasoning=reasoning(headers, self.client_key, app.key, settings),
-            details=details(headers, settings),
-            hold_back=holds_back(app, settings),
-        )
-
-    def _pacer(self, app: App) -> Pacer | None:
+    def _pacer(self, turn: Turn, app: App, headers: Mapping[str, str]) -> Pacer | None:
         """What evens out this answer's bursts, if somebody reads along."""
-        services, headers = self.services, self.request.headers
-        if not is_paced(smoothing(headers, self.client_key, app.key, services.settings), headers):
+        services = self.services
+        wanted = smoothing(headers, self.client_key, app.key, services.settings)
+        if not (turn.stream and is_paced(wanted, self.request.headers)):
             return None
         return Pacer(services.settings.smooth_max_delay, load=services.pacing)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
+
+from tornado.httputil import HTTPHeaders
 
 from gateway.client_keys import ClientKey
 from gateway.dify_api.app import App, AppKey
@@ -16,13 +19,28 @@ from gateway.exchange.hold_back import Moderation
 from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.exchange.turn import Turn
+from gateway.idempotency.identity import KEY_HEADER, RETRY_COUNT_HEADER
 from gateway.settings import Settings
 
 CONVERSATION_HEADER = "x-dify-conversation-id"  # of requests and of answers
 
+# As Tornado writes the names of those that came.
+_CONVERSATION_HEADER = "X-Dify-Conversation-Id"
 _MEMORY_HEADER, _SMOOTH_HEADER = "X-Conversation-Memory", "X-Smooth-Streaming"
 _REASONING_HEADER, _DETAILS_HEADER = "X-Reasoning", "X-Dify-Details"
 _MEMORY_WORDS = {"none": 0, "history": 1, "hidden": 2}
+
+
+def choosing(headers: HTTPHeaders, settings: Settings) -> dict[str, str]:
+    """Those headers of a request that choose something; most have none, and nobody has to look for each of them."""
+    names = _choosing(settings.user_headers, settings.chat_id_headers)
+    return {name: headers[name] for name in names.intersection(headers)}
+
+
+@lru_cache(maxsize=8)  # settings change with a reload
+def _choosing(user_headers: tuple[str, ...], chat_id_headers: tuple[str, ...]) -> frozenset[str]:
+    own = (_CONVERSATION_HEADER, _MEMORY_HEADER, _SMOOTH_HEADER, _REASONING_HEADER, _DETAILS_HEADER)
+    return frozenset((*own, KEY_HEADER, RETRY_COUNT_HEADER, *user_headers, *chat_id_headers))
 
 
 def memory_mode(headers: Mapping[str, str], client: ClientKey, app: AppKey, settings: Settings) -> int:
@@ -73,6 +91,16 @@ def holds_back(app: App, settings: Settings) -> bool:
     return app.moderated and settings.moderation is Moderation.BUFFER
 
 
+def with_wishes(turn: Turn, headers: Mapping[str, str], client: ClientKey, app: App, settings: Settings) -> Turn:
+    """What the turn asks beside its body. Raises InvalidRequest for an unknown word in a header."""
+    turn = with_limit(turn, settings)
+    thoughts, told = reasoning(headers, client, app.key, settings), details(headers, settings)
+    held = holds_back(app, settings)
+    if thoughts is turn.reasoning and told is turn.details and held is turn.hold_back:
+        return turn
+    return replace(turn, reasoning=thoughts, details=told, hold_back=held)
+
+
 def with_limit(turn: Turn, settings: Settings) -> Turn:
     """The turn with its limit in characters, where the operator has said how many are a token."""
     if turn.max_tokens is None or not settings.characters_per_token:
@@ -92,7 +120,7 @@ def belonging(
     return Belonging(
         user=user,
         memory_mode=memory_mode(headers, client, app, settings),
-        conversation_id=turn.conversation_id or conversation_id(headers.get(CONVERSATION_HEADER), CONVERSATION_HEADER),
+        conversation_id=turn.conversation_id or conversation_id(headers.get(_CONVERSATION_HEADER), CONVERSATION_HEADER),
         chat_id=_first_of(headers, settings.chat_id_headers),
     )
 
@@ -104,8 +132,10 @@ def named_user(written: str | None, headers: Mapping[str, str], settings: Settin
 
 def _first_of(headers: Mapping[str, str], names: Iterable[str]) -> str | None:
     """The first header of these that says something; a placeholder that a front end left as it was says nothing."""
-    values = (headers.get(name, "").strip() for name in names)
-    return next((value for value in values if value and not value.startswith("{{")), None)
+    for name in names:
+        if (value := headers.get(name, "").strip()) and not value.startswith("{{"):
+            return value
+    return None
 
 
 def _unknown(header: str, word: str, known: Iterable[str]) -> InvalidRequest:

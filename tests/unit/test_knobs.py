@@ -53,7 +53,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("CONVERSATION_MEMORY_MODE", " 0 ", 0),
     ("CONVERSATION_MEMORY_MODE", "2", 2),
     ("CHECK_BRANCHES", "no", False),
-    ("CHAT_ID_HEADERS", " X-Chat , x-room,", ("X-Chat", "x-room")),
+    ("CHAT_ID_HEADERS", " X-Chat , x-room,", ("X-Chat", "X-Room")),
     ("USER_HEADERS", "none", ()),
     ("SIDE_CALL_MODEL", " Small app ", "Small app"),
     ("READ_OPENDIFY_TOKENS", "off", False),

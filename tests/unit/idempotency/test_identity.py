@@ -76,7 +76,7 @@ def test_where_the_turn_goes_on_makes_the_question(change: dict[str, Any]) -> No
     other = replace(BELONGING, **change)
     assert identity(belonging=other).name == identity().name
     assert identity(belonging=other).question != identity().question
-    retry = {"x-stainless-retry-count": "1"}
+    retry = {"X-Stainless-Retry-Count": "1"}
     assert identity(retry, belonging=other).name != identity(retry).name
 
 
@@ -102,20 +102,20 @@ def test_visible_characters_make_a_key(key: str) -> None:
 
 @pytest.mark.parametrize(("count", "repeats"), [("0", False), ("1", True), ("2", True), (" 0 ", False), ("", False)])
 def test_an_sdks_first_attempt_repeats_nothing(count: str, repeats: bool) -> None:
-    found = identity({"x-stainless-retry-count": count})
+    found = identity({"X-Stainless-Retry-Count": count})
     assert (found.keyed, found.repeats) == (False, repeats)
 
 
 def test_an_sdks_retry_is_told_by_its_very_bytes() -> None:
-    headers = {"x-stainless-retry-count": "1"}
-    assert identity(headers).name == identity({"x-stainless-retry-count": "0"}).name
+    headers = {"X-Stainless-Retry-Count": "1"}
+    assert identity(headers).name == identity({"X-Stainless-Retry-Count": "0"}).name
     assert identity(headers).name != identity(headers, body=b"{ }").name
     assert identity(headers).name != identity(headers, client_key="sk-two").name
     assert identity(headers).name != identity(headers, endpoint="responses").name
 
 
 def test_a_key_outranks_the_count() -> None:
-    assert identity({"Idempotency-Key": "k1", "x-stainless-retry-count": "0"}) == identity()
+    assert identity({"Idempotency-Key": "k1", "X-Stainless-Retry-Count": "0"}) == identity()
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

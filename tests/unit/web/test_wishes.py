@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tornado.httputil import HTTPHeaders
 
 from gateway.client_keys import ClientKey
 from gateway.dify_api.app import App, AppKey, AppMode
@@ -17,9 +18,39 @@ from gateway.exchange.smoothing import Smoothing
 from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.exchange.turn import Message, Role, Turn
 from gateway.load_settings import load_settings
-from gateway.web.wishes import belonging, details, holds_back, memory_mode, reasoning, smoothing, with_limit
+from gateway.web.wishes import (
+    belonging,
+    choosing,
+    details,
+    holds_back,
+    memory_mode,
+    reasoning,
+    smoothing,
+    with_limit,
+    with_wishes,
+)
 
 SETTINGS = load_settings({"CONVERSATION_MEMORY_MODE": "2", "SMOOTH_STREAMING": "auto"})
+
+
+def test_only_what_chooses_something_is_taken_from_the_headers() -> None:
+    sent = HTTPHeaders({"accept": "*/*", "x-reasoning": "drop", "x-MY-user": "ann", "user-agent": "curl/8"})
+    sent.add("X-Chat-Id", "c")
+    sent.add("x-chat-id", "d")
+    settings = load_settings({"USER_HEADERS": "x-my-USER"})
+    assert choosing(sent, settings) == {"X-Reasoning": "drop", "X-My-User": "ann", "X-Chat-Id": "c,d"}
+    assert choosing(HTTPHeaders({"X-My-User": "ann"}), SETTINGS) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-conversation-memory", "x-smooth-streaming", "x-reasoning", "x-dify-details", "x-dify-conversation-id"),
+        *("idempotency-key", "x-stainless-retry-count", "x-openwebui-chat-id", "x-openwebui-user-id", "x-user-id"),
+    ],
+)
+def test_a_header_counts_however_its_name_is_written(name: str) -> None:
+    assert list(choosing(HTTPHeaders({name: "1"}), SETTINGS).values()) == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +108,16 @@ def test_a_limit_counts_where_the_operator_says_what_a_token_is() -> None:
     assert (limited.max_characters, limited.ignored) == (13, ("temperature",))
     boundless = replace(turn, max_tokens=None)
     assert with_limit(boundless, load_settings({"CHARACTERS_PER_TOKEN": "4"})) is boundless
+
+
+def test_a_turn_is_as_its_request_wishes() -> None:
+    turn, app = Turn("m", (Message(Role.USER, "Hi"),)), App(AppKey("app-x", "http://dify/v1"), "m", "m", AppMode.CHAT)
+    assert with_wishes(turn, {}, ClientKey(""), app, SETTINGS) is turn
+    held = load_settings({"MODERATION": "buffer"})
+    headers = {"X-Reasoning": "drop", "X-Dify-Details": "on"}
+    assert with_wishes(turn, headers, ClientKey(""), replace(app, moderated=True), held) == replace(
+        turn, reasoning=Reasoning.DROP, details=Details.ON, hold_back=True
+    )
 
 
 def test_details() -> None:
@@ -137,15 +178,15 @@ NOBODY = end_user(None, "sk")
     [
         ({}, {}, Belonging(NOBODY, 2)),
         ({"X-User-Id": "ann"}, {}, Belonging("ann", 2)),
-        ({"X-User-Id": "ann", "X-OpenWebUI-User-Id": "7"}, {}, Belonging("7", 2)),
+        ({"X-User-Id": "ann", "X-Openwebui-User-Id": "7"}, {}, Belonging("7", 2)),
         ({"X-User-Id": "ann"}, {"user": "bob"}, Belonging("bob", 2)),
         ({"X-User-Id": "  "}, {}, Belonging(NOBODY, 2)),
         ({"X-User-Id": "{{LIBRECHAT_USER_ID}}"}, {}, Belonging(NOBODY, 2)),
-        ({"X-OpenWebUI-Chat-Id": " c "}, {}, Belonging(NOBODY, 2, chat_id="c")),
+        ({"X-Openwebui-Chat-Id": " c "}, {}, Belonging(NOBODY, 2, chat_id="c")),
         ({"X-Chat-Id": "b", "X-Conversation-Id": "{{x}}"}, {}, Belonging(NOBODY, 2, chat_id="b")),
-        ({"x-dify-conversation-id": ID}, {}, Belonging(NOBODY, 2, conversation_id=ID)),
-        ({"x-dify-conversation-id": ID}, {"conversation_id": OTHER_ID}, Belonging(NOBODY, 2, conversation_id=OTHER_ID)),
-        ({"x-dify-conversation-id": ""}, {}, Belonging(NOBODY, 2)),
+        ({"X-Dify-Conversation-Id": ID}, {}, Belonging(NOBODY, 2, conversation_id=ID)),
+        ({"X-Dify-Conversation-Id": ID}, {"conversation_id": OTHER_ID}, Belonging(NOBODY, 2, conversation_id=OTHER_ID)),
+        ({"X-Dify-Conversation-Id": ""}, {}, Belonging(NOBODY, 2)),
         ({"X-Conversation-Memory": "none"}, {}, Belonging(NOBODY, 0)),
     ],
 )
@@ -156,11 +197,11 @@ def test_a_turn_belongs_to_whom_the_request_names(
 
 
 def test_a_side_call_belongs_to_a_person_and_to_no_chat() -> None:
-    headers = {"X-User-Id": "ann", "X-Chat-Id": "c", "x-dify-conversation-id": ID, "X-Conversation-Memory": "hidden"}
+    headers = {"X-User-Id": "ann", "X-Chat-Id": "c", "X-Dify-Conversation-Id": ID, "X-Conversation-Memory": "hidden"}
     assert whose(headers, is_side_call=True) == Belonging("ann", 1, is_side_call=True)
 
 
 def test_a_header_that_names_no_conversation_is_refused() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        whose({"x-dify-conversation-id": "new"})
+        whose({"X-Dify-Conversation-Id": "new"})
     assert refused.value.param == "x-dify-conversation-id"
