@@ -9,7 +9,7 @@ from gateway.conversations import recall_thread, settle
 from gateway.dify_api import calls
 from gateway.dify_api.app import App
 from gateway.dify_api.calls import DifyCall
-from gateway.dify_api.file_plan import FilePlan, plan_files
+from gateway.dify_api.file_plan import NO_FILES, FilePlan, plan_files
 from gateway.dify_api.inputs import fill_inputs
 from gateway.dify_api.system_text import move_system_text
 from gateway.dify_run import DifyRun
@@ -45,7 +45,7 @@ class Question:
         self._belonging = belonging
         self._services = services
         self._timeline = timeline
-        self._files = FilePlan()  # what is at Dify
+        self._files = NO_FILES  # what is at Dify
         self.thread = recall_thread(self._turn, app, belonging, pinned, services)
         self.user = self.thread.user
         self.forms = FormSeal(app.key.key, self.user)

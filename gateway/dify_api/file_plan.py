@@ -55,6 +55,8 @@ class FilePlan:
 
     def inputs(self) -> dict[str, JSONValue]:
         """For the `inputs` of the request."""
+        if not self.files:
+            return {}
         references: dict[str, list[JSONValue]] = {}
         for file in self.files:
             if file.variable is not None:
@@ -71,6 +73,9 @@ class FilePlan:
         return True
 
 
+NO_FILES = FilePlan()
+
+
 def plan_files(app: App, user: str, prompt: Prompt, given: Mapping[str, JSONValue]) -> FilePlan:
     """Find a place for every file; of the history's those are left out, oldest first, that have none.
 
@@ -78,7 +83,7 @@ def plan_files(app: App, user: str, prompt: Prompt, given: Mapping[str, JSONValu
     `given`: the client's own inputs, which are not overwritten. Raises InvalidRequest, BodyTooLarge.
     """
     if not prompt.attachments and not prompt.earlier:
-        return FilePlan()
+        return NO_FILES
     places = _places(app, given)
     now = [_place(_look_at(attachment, app, user), places, app.sizes) for attachment in prompt.attachments]
     before: list[PlannedFile] = []

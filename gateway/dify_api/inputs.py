@@ -25,6 +25,8 @@ def fill_inputs(app: App, given: Mapping[str, JSONValue], text: str) -> dict[str
 
     Raises InvalidRequest, whose `param` names the variable.
     """
+    if not app.inputs and not given:
+        return {}
     fields = {field.variable: field for field in app.inputs}
     for variable in given:
         if variable not in fields:

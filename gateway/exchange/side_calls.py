@@ -68,6 +68,7 @@ SIDE_CALLS = (
     _librechat(f"Please generate {_TITLE}", r"\|\|>User:", r"\|\|>Response:", end="||>Title:"),
 )
 
+_BEGINS = tuple({kind.begin for kind in SIDE_CALLS})
 TASKS = tuple(dict.fromkeys(kind.task for kind in SIDE_CALLS))
 
 
@@ -78,7 +79,9 @@ def recognise(turn: Turn) -> str | None:
     if len(spoken) != 1 or spoken[0].role not in (Role.USER, Role.SYSTEM):
         return None
     text = spoken[0].text.strip()
-    system = "\n".join(message.text for message in turn.messages if message.role is Role.SYSTEM)
+    if not text.startswith(_BEGINS):
+        return None
+    system = "\n".join([message.text for message in turn.messages if message.role is Role.SYSTEM])
     for kind in SIDE_CALLS:
         if (kind.streamed or not turn.stream) and system.startswith(kind.system) and kind.fits(text):
             return kind.task

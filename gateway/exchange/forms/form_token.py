@@ -39,9 +39,8 @@ class FormSeal:
     """Writes and reads the references of one app and one of its users."""
 
     def __init__(self, app_key: str, user: str) -> None:
-        name = user.encode("utf-8", "surrogatepass")
-        self._key = hmac.digest(_MAC_LABEL, app_key.encode("utf-8", "surrogatepass"), "sha256")
-        self._user = len(name).to_bytes(4, "big") + name
+        self._app_key = app_key  # nothing is made of it before there is a form, which hardly any turn has
+        self._user = user
 
     def hidden(self, form: Form) -> str:
         """What goes invisibly behind the form's text; nothing where an id has no form that is known."""
@@ -85,7 +84,9 @@ class FormSeal:
         return body[17:].decode("ascii"), str(uuid.UUID(bytes=body[1:17]))
 
     def _mac(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, self._user + body, "sha256")[:_MAC_BYTES]
+        key = hmac.digest(_MAC_LABEL, self._app_key.encode("utf-8", "surrogatepass"), "sha256")
+        user = self._user.encode("utf-8", "surrogatepass")
+        return hmac.digest(key, len(user).to_bytes(4, "big") + user + body, "sha256")[:_MAC_BYTES]
 
 
 def _words(messages: Sequence[Message]) -> str:
