@@ -11,11 +11,10 @@ from gateway.dify_api import calls
 from gateway.dify_api.answer_reader import AnswerReader
 from gateway.dify_api.app import App
 from gateway.dify_api.calls import DifyCall
-from gateway.errors import GatewayError, UpstreamProtocolError, UpstreamTruncated
-from gateway.exchange.answer import AnswerEvent, Failed, Started
+from gateway.errors import GatewayError, UpstreamTruncated
+from gateway.exchange.answer import AnswerEvent, Started
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.services import Services
-from gateway.sse import SSEDecoder
 from gateway.upstream.doorbell import Doorbell
 from gateway.upstream.transfer import Transfer
 
@@ -49,15 +48,18 @@ class DifyRun:
         self._user = user
         self._services = services
         self._timeline = timeline
-        self._decoder = SSEDecoder()
-        self._reader = AnswerReader(
-            app.mode, app.key.output_variable, app.key.host, services.settings.workflow_progress, app.cites
-        )
         self._trace = timeline.trace
+        self._reader = AnswerReader(
+            app.mode,
+            app.key.output_variable,
+            app.key.host,
+            services.settings.workflow_progress,
+            app.cites,
+            self._trace.heard if self._trace else None,
+        )
         self._asking: asyncio.Task[None]  # from `begin` on
         self._doorbell = Doorbell()  # rings when it is done; two rounds of the loop sooner than asyncio.wait
         self._transfer: Transfer | None = None  # once Dify answers with a stream
-        self._over = False  # as far as Dify has told
         self._left = False
         self._following: asyncio.Task[None] | None = None  # once the stream has broken
         self._again: Transfer | None = None  # once Dify goes on with the run
@@ -111,7 +113,7 @@ class DifyRun:
 
     def tell(self, events: list[AnswerEvent]) -> None:
         """Answer without Dify."""
-        self._told, self._over = events, True
+        self._told = events
 
     async def next_batch(self) -> list[AnswerEvent]:
         """Wait for more. Raises the GatewayError that ends the run without an event, or ClientLeft."""
@@ -158,7 +160,7 @@ class DifyRun:
             self._services.metrics.unknown_events.inc(self._reader.unknown_events)
         if self._transfer is not None and self._transfer.pauses:
             self._services.metrics.backpressure_pauses.inc(self._transfer.pauses)
-        if self.sent and not self._over:
+        if self.sent and self._told is None and not self._reader.run_is_over:
             self._services.background.start(self._end_early(is_answered))
         else:
             self._let_go()
@@ -188,18 +190,10 @@ class DifyRun:
 
     def _receive(self, data: bytes) -> list[AnswerEvent]:
         reader, seen = self._reader, self._reader.events_seen
-        frames = self._decoder.feed(data) if data else self._decoder.finish()
-        if self._trace is not None:
-            for frame in frames:
-                self._trace.heard(frame)
-        events = reader.receive(frames)
+        events = reader.receive(data) if data else reader.receive_eof()
         if self.started is None and events and isinstance(events[0], Started):
             self.started = events[0]
             self._timeline.first_event_at = self._services.clock()
-        if reader.settling or (reader.complete and not _is_garbled(events)):
-            self._over = True
-        if not data:
-            events += reader.receive_eof()
         if reader.events_seen != seen and self._transfer is not None:
             self._transfer.note_progress()
         return events
@@ -217,7 +211,7 @@ class DifyRun:
         self._following.result()
         if self._again is None or self._again is broken:
             return None
-        self._transfer, self._decoder = self._again, SSEDecoder()
+        self._transfer = self._again
         self._reader.lose_text()
         return self._again
 
@@ -282,8 +276,3 @@ class DifyRun:
             outcome = "ok" if answer.head.status == 200 else "refused"
             break
         self._services.metrics.stop_calls.labels(outcome).inc()
-
-
-def _is_garbled(events: list[AnswerEvent]) -> bool:
-    """Whether the answer ends because it cannot be read: its run goes on, for all that is known."""
-    return bool(events) and isinstance(events[-1], Failed) and isinstance(events[-1].error, UpstreamProtocolError)

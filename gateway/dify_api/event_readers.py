@@ -26,14 +26,33 @@ _STOP_REQUESTED = re.compile(r"\bAborted: User requested stop\b", re.IGNORECASE)
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _read_message(run: Run, event: Event) -> list[AnswerEvent]:
+def _say_message(run: Run, text: Any, selector: Any) -> list[AnswerEvent]:
     if run.agent_spoke:  # the New Agent repeats its whole answer in one closing message
         return []
-    return run.add_text(event.get("answer"), event.get("from_variable_selector"))
+    return run.add_text(text, selector)
+
+
+def _say_agent_message(run: Run, text: Any, selector: Any) -> list[AnswerEvent]:
+    return run.add_agent_text(text)
+
+
+def _say_chunk(run: Run, text: Any, selector: Any) -> list[AnswerEvent]:
+    if run.output_variable is not None:  # chunks do not tell which output they belong to
+        return []
+    return run.add_text(text, selector)
+
+
+def _read_message(run: Run, event: Event) -> list[AnswerEvent]:
+    return _say_message(run, event.get("answer"), event.get("from_variable_selector"))
 
 
 def _read_agent_message(run: Run, event: Event) -> list[AnswerEvent]:
-    return run.add_agent_text(event.get("answer"))
+    return _say_agent_message(run, event.get("answer"), None)
+
+
+def _read_text_chunk(run: Run, event: Event) -> list[AnswerEvent]:
+    data = _data(event)
+    return _say_chunk(run, data.get("text"), data.get("from_variable_selector"))
 
 
 def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
@@ -45,13 +64,6 @@ def _read_message_file(run: Run, event: Event) -> list[AnswerEvent]:
 
 def _read_message_replace(run: Run, event: Event) -> list[AnswerEvent]:
     return run.replace_text(event.get("answer"), moderated=True)
-
-
-def _read_text_chunk(run: Run, event: Event) -> list[AnswerEvent]:
-    if run.output_variable is not None:  # chunks do not tell which output they belong to
-        return []
-    data = _data(event)
-    return run.add_text(data.get("text"), data.get("from_variable_selector"))
 
 
 def _read_text_replace(run: Run, event: Event) -> list[AnswerEvent]:
@@ -226,4 +238,11 @@ READERS: dict[str, Callable[[Run, Event], list[AnswerEvent]]] = {
     "tts_message": _skip,
     "tts_message_end": _skip,
     "error": _read_error,
+}
+
+# The rows of text_template.TEXT_EVENTS, for a text that was found there.
+SAYERS: dict[str, Callable[[Run, Any, Any], list[AnswerEvent]]] = {
+    "message": _say_message,
+    "agent_message": _say_agent_message,
+    "text_chunk": _say_chunk,
 }

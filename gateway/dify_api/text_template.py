@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from gateway.json_codec import loads
+from gateway.sse import DATA, END
 
 Event = dict[str, Any]
 
@@ -23,41 +24,60 @@ TEXT_EVENTS: dict[str, tuple[str, ...]] = {
 _STRING_START = {key: re.compile(rb'"%s"\s*:\s*"' % key.encode()) for key in ("answer", "text")}
 # Possessive: for each step that it could take back, `re` would keep 115 bytes, so 2 GB for a text of 20 MB.
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-_PROBE = "?"
+_NOT_PLAIN = re.compile(rb"[\\\r\n]")  # in what is around a text: keys in escapes, an event of several lines
 _LEARN_TIMES = 16  # where nothing repeats, to try each time would cost more than it saves
+_BACKSLASH, _QUOTE, _NUL, _LF, _CR = b'\\"\0\n\r'  # numbers: to look for bytes in bytes takes ten times as long
+_NO_EVENT = b"\xff"  # no JSON begins so, and no line of an event
 
 
 class TextTemplate:
-    """A text event of one answer, to be filled with the texts of those that follow; empty until it was given one."""
+    """A text event of one answer, for those that follow; none until it was given one."""
 
     def __init__(self) -> None:
-        self._head = b"\xff"  # no JSON begins so
-        self._tail = b""
-        self._around = 0
-        self._event: Event = {}
-        self._place: Event = {}
-        self._key = ""
+        self.selector: Any = None  # which variable of which node the text is
+        self._head = self._begin = _NO_EVENT
+        self._tail = self._end = b""
+        self._between = b""  # the texts of two events of one read
         self._to_learn = _LEARN_TIMES
 
     def text_of(self, data: bytes) -> str | None:
         """The text of the event that `data` is; None if it does not fit."""
-        if not data.startswith(self._head) or not data.endswith(self._tail) or len(data) < self._around:
+        head, tail = self._head, self._tail
+        if not data.startswith(head) or not data.endswith(tail) or len(data) < len(head) + len(tail):
             return None
-        text = data[len(self._head) : -len(self._tail)]
         try:
-            if b"\\" in text or b'"' in text or b"\0" in text:  # of all raw bytes the decoder refuses a NUL alone
-                return loads(b'"%b"' % text)  # type: ignore[no-any-return]  # what is one string here is one there
-            return text.decode()
+            return _decode(data[len(head) : -len(tail)])
         except ValueError:
             return None
 
-    def filled(self, text: str) -> Event:
-        """The event with this text; good until the next call."""
-        self._place[self._key] = text
-        return self._event
+    def texts_of(self, read: bytes) -> tuple[str, int] | None:
+        """The texts of the events that a whole read is, as one, and their number; None if anything does not fit.
+
+        For a decoder of events that holds nothing.
+        """
+        begin, end = self._begin, self._end
+        if not read.startswith(begin) or not read.endswith(end) or len(read) < len(begin) + len(end):
+            return None
+        text, pieces = read[len(begin) : -len(end)], None
+        if _LF in text:
+            start, stop = len(self._head), -len(self._tail)
+            pieces = [event[start:stop] for event in read[len(DATA) : -len(END)].split(END + DATA)]
+            if begin + self._between.join(pieces) + end != read:  # quicker than to split at what is between
+                return None
+            text = b"".join(pieces)
+        if _LF in text or _CR in text:  # an event of several lines
+            return None
+        try:
+            if pieces is None:
+                return _decode(text), 1
+            if text.isascii() and _BACKSLASH not in text:  # else the end of one and the begin of the next could meet
+                return _decode(text), len(pieces)
+            return "".join(map(_decode, pieces)), len(pieces)
+        except ValueError:
+            return None
 
     def learn(self, data: bytes, event: Event) -> bool:
-        """Become the template that `data` gives, which was decoded to `event`: the template's own from now on.
+        """Become the template that `data` gives, which was decoded to `event`.
 
         False where it gives none: it is no text event, or which of its bytes are the text is not certain.
         """
@@ -69,15 +89,25 @@ class TextTemplate:
             place = place.get(name)  # type: ignore[assignment]
         if not isinstance(place, dict) or not isinstance(place.get(key), str):
             return False
-        starts = list(_STRING_START[key].finditer(data))
-        if len(starts) != 1:
+        # The text is a string behind its key. If no escape is outside of it, that key is written as it is, and if only
+        # one string is behind such a key, that is the text.
+        found = _STRING_START[key].search(data)
+        if found is None:
             return False
-        start = starts[0].end()
+        start = found.end()
         end = _STRING_REST.match(data, start).end()  # type: ignore[union-attr]  # it matches the empty string, too
         head, tail = data[:start], data[end:]
-        place[key] = _PROBE
-        if loads(head + _PROBE.encode() + tail) != event:  # the proof that this string is the text, and all of it
+        if _NOT_PLAIN.search(head) or _NOT_PLAIN.search(tail) or _STRING_START[key].search(tail):
             return False
-        self._head, self._tail, self._around = head, tail, len(head) + len(tail)
-        self._event, self._place, self._key = event, place, key
+        self.selector = place.get("from_variable_selector")
+        self._head, self._tail = head, tail
+        self._begin, self._end = DATA + head, tail + END
+        self._between = self._end + self._begin
         return True
+
+
+def _decode(text: bytes) -> str:
+    """A JSON string without its quotes; what is one string here is one in its event. Raises ValueError."""
+    if _BACKSLASH in text or _QUOTE in text or _NUL in text:  # of all raw bytes the decoder refuses a NUL alone
+        return loads(b'"%b"' % text)  # type: ignore[no-any-return]
+    return text.decode()

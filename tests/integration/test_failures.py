@@ -173,10 +173,10 @@ async def test_a_fault_of_the_gateway_itself_is_no_end_of_a_stream(
     gateway = await start_gateway(simulator, SMOOTH_STREAMING=smooth)
     receive = AnswerReader.receive
 
-    def faulty(reader: AnswerReader, frames: list[bytes]) -> list[AnswerEvent]:
-        if any(b"w5 " in frame for frame in frames):
+    def faulty(reader: AnswerReader, data: bytes) -> list[AnswerEvent]:
+        if b"w5 " in data:
             raise RuntimeError("a fault")
-        return receive(reader, frames)
+        return receive(reader, data)
 
     monkeypatch.setattr(AnswerReader, "receive", faulty)
     response, events = await gateway.stream("Demo Chatbot", "[[n=500 delay=0.02]]")

@@ -25,6 +25,7 @@ from gateway.exchange.answer import (
 )
 from gateway.exchange.file_link import FileLink
 from gateway.exchange.forms.form import Form, FormAction
+from gateway.sse import encode_data
 
 Event = dict[str, Any]
 USAGE = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
@@ -135,7 +136,7 @@ def test_broken_json_fails(data: bytes) -> None:
 def test_bytes_that_are_no_utf8_are_replaced(raw: bytes, text: str) -> None:
     event = b'{"event": "message", "task_id": "t", "answer": "%b"}'
     reader = AnswerReader(AppMode.CHAT)
-    answer = reader.receive([event % b"one ", event % (raw + b" two"), event % b" three"])
+    answer = reader.receive(b"".join(map(encode_data, [event % b"one ", event % (raw + b" two"), event % b" three"])))
     assert "".join(one.text for one in answer if isinstance(one, TextDelta)) == f"one {text} two three"
     assert not reader.complete
 
