@@ -93,6 +93,7 @@ class Admission:
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._streams: Counter[str] = Counter()
+        self._all_streams = 0
         # Only hosts with waiters have a queue, in the order of their turns. A ticket may leave from anywhere.
         self._queues: OrderedDict[str, OrderedDict[Ticket, None]] = OrderedDict()
         self._settled: dict[Ticket, None] = {}
@@ -118,6 +119,7 @@ class Admission:
         One call for all of them, because a waiter may be admitted in the moment in which its client leaves.
         """
         if ticket.state is TicketState.ADMITTED:
+            self._all_streams -= 1
             self._streams[ticket.host] -= 1
             if not self._streams[ticket.host]:
                 del self._streams[ticket.host]
@@ -158,6 +160,8 @@ class Admission:
         return {host: HostLoad(self._streams[host], len(self._queues.get(host, ()))) for host in hosts}
 
     def _end_waits(self, now: float) -> None:
+        if not self._queues:
+            return
         # Admit first: who can go now is not refused because the loop was late.
         while (ticket := self._next_waiter(now)) is not None:
             self._leave_queue(ticket)
@@ -200,6 +204,7 @@ class Admission:
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         ticket.state, ticket.decided_at = TicketState.ADMITTED, now
+        self._all_streams += 1
         self._streams[ticket.host] += 1
         self._next_even_start = max(now, self._next_even_start) + self._start_interval
 
@@ -231,7 +236,7 @@ class Admission:
 
     @property
     def _process_has_room(self) -> bool:
-        return self._streams.total() < self._limits.process_streams
+        return self._all_streams < self._limits.process_streams
 
     def _host_has_room(self, host: str) -> bool:
         return self._streams[host] < self._limits.host_streams

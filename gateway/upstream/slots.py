@@ -21,9 +21,9 @@ class Slots:
     async def take(self, host: str) -> Ticket:
         """Wait for a slot of `host`; give it back with `release`. Raises UpstreamBusy, Overloaded."""
         ticket = self._admission.request(host, self._clock())
-        self._settle()
         if ticket.state is TicketState.WAITING:
             waiter = self._waiters[ticket] = asyncio.get_running_loop().create_future()
+            self._settle()
             try:
                 await waiter
             except asyncio.CancelledError:
@@ -31,6 +31,8 @@ class Slots:
                 raise
             finally:
                 self._waiters.pop(ticket, None)
+        elif self._waiters:
+            self._settle()
         if ticket.refusal is not None:
             raise _refused(ticket.refusal.reason, ticket.refusal.retry_after)
         return ticket
@@ -38,7 +40,8 @@ class Slots:
     def release(self, ticket: Ticket) -> None:
         """Give the slot to the next one."""
         self._admission.release(ticket, self._clock())
-        self._settle()
+        if self._waiters:
+            self._settle()
 
     def use(self, limits: AdmissionLimits) -> None:
         """Go on with other limits (a reload)."""
