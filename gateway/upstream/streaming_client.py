@@ -10,6 +10,7 @@ the loop. Admission is the caller's: there is no queue here.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from tornado.ioloop import IOLoop
 
 from gateway.frozen import frozen
 from gateway.upstream.curl_errors import error_from_curl
+from gateway.upstream.socket_set import SocketSet
 from gateway.upstream.transfer import Transfer
 
 # Options of libcurl that pycurl does not name.
@@ -76,12 +78,15 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
     ) -> None:
         """`share` is what several clients have in common, such as looked-up addresses; `clock` is monotonic."""
         self._loop: asyncio.AbstractEventLoop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
-        self._timer: asyncio.Handle | None = None
-        super().initialize(max_clients=0)  # sets a timer
-        self._share = share
         self._clock = clock
+        self._sockets = SocketSet(self._loop, self._turn)
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf  # the timer
+        self._due = math.inf  # when libcurl wants a turn
+        super().initialize(max_clients=0)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._sockets.watch)
+        self._share = share
         self._open: dict[pycurl.Curl, Transfer] = {}
-        self._watched: set[int] = set()  # libcurl's sockets
         self.arrivals: list[Transfer] = []
         self.use(policy)
 
@@ -112,7 +117,7 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
             curl.setopt(pycurl.CUSTOMREQUEST, method)
         transfer.attach(curl, self, body, repeatable=self._policy.repeatable)
         self._open[curl] = transfer
-        self._multi.add_handle(curl)  # asks for a turn
+        self._begin(curl)
         return transfer
 
     def abort(self, curl: pycurl.Curl) -> None:
@@ -125,8 +130,10 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
         """Abort what is open and free every handle."""
         for transfer in self.transfers:
             transfer.cancel()
-        self._set_timeout(-1)
+        if self._timer is not None:
+            self._timer.cancel()
         super().close()
+        self._sockets.close()
 
     def fetch_impl(self, *_: Any) -> None:
         """Not served, as it would copy the whole answer."""
@@ -134,36 +141,47 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
 
     # --- the drive ----------------------------------------------------------------------------------------------------
 
-    def _handle_socket(self, event: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
-        """libcurl tells for what to watch a socket."""
-        # Always anew: libcurl may have closed a socket unsaid and got another one of the same number.
-        if fd in self._watched:
-            self._loop.remove_reader(fd)
-            self._loop.remove_writer(fd)
-        if event == pycurl.POLL_REMOVE:
-            self._watched.discard(fd)
-            return
-        self._watched.add(fd)
-        if event & pycurl.POLL_IN:
-            self._loop.add_reader(fd, self._turn, fd, pycurl.CSELECT_IN)
-        if event & pycurl.POLL_OUT:
-            self._loop.add_writer(fd, self._turn, fd, pycurl.CSELECT_OUT)
-
     def _set_timeout(self, msecs: int) -> None:
-        """libcurl tells, whenever that changes, after how long it wants a turn without a socket; -1: never."""
+        """libcurl tells, whenever that changes, after how long it wants a turn without a socket; -1: never.
+
+        It changes with every connection, and hardly ever comes to pass: a timer that rings too early now and then costs
+        less than to set one each time.
+        """
+        self._due = self._clock() + msecs / 1000 if msecs >= 0 else math.inf
+        if self._due < self._rings_at:
+            self._ring_at(self._due)
+
+    def _ring_at(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if msecs == 0:
-            self._timer = self._loop.call_soon(self._time_is_up)
-        elif msecs > 0:
-            self._timer = self._loop.call_later(msecs / 1000, self._time_is_up)
+        self._timer = self._loop.call_at(when, self._time_is_up)
+        self._rings_at = when
 
     def _time_is_up(self) -> None:
-        self._timer = None
+        self._rings_at = math.inf
+        if self._due > self._clock():
+            if self._due < math.inf:
+                self._ring_at(self._due)
+            return
+        self._due = math.inf
         self._turn(pycurl.SOCKET_TIMEOUT, 0)
-        if self._timer is None:  # by libcurl's clock it may have been too early, and then it does not ask again
+        if self._due == math.inf:  # by libcurl's clock it may have been too early, and then it does not ask again
             self._set_timeout(self._multi.timeout())
+
+    def _begin(self, curl: pycurl.Curl) -> None:
+        """Let a new transfer connect now: the turn that libcurl asks for would come a round of the loop later."""
+        rings_at, self._rings_at = self._rings_at, 0.0  # so that no timer is set for it
+        try:
+            self._multi.add_handle(curl)
+            _, running = self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        finally:
+            self._rings_at = rings_at
+        if self._due < rings_at:
+            self._ring_at(self._due)
+        if running < len(self._open):
+            self._end_transfers()
+        if self.arrivals:
+            self._loop.call_soon(self._hand_out)  # tasks do not nest
 
     def _turn(self, fd: int, activity: int) -> None:
         """Let libcurl make progress, then wake each reader for which it brought something, once."""
@@ -171,17 +189,24 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
         if running < len(self._open):
             self._end_transfers()
         if self.arrivals:
-            arrivals, self.arrivals = self.arrivals, []
-            for transfer in arrivals:
-                transfer.arrived()
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        arrivals, self.arrivals = self.arrivals, []
+        for transfer in arrivals:
+            transfer.arrived()
 
     def _end_transfers(self) -> None:
         more = 1
         while more:
             more, succeeded, failed = self._multi.info_read()
-            for curl, number, message in [*((curl, 0, "") for curl in succeeded), *failed]:
-                transfer = self._open[curl]
-                broken = CurlError(number, message) if number else None
-                transfer.end(error_from_curl(broken, answered=transfer.answered) if broken else None)
-                self.abort(curl)
-                self.arrivals.append(transfer)
+            for curl in succeeded:
+                self._end(curl, None)
+            for curl, number, message in failed:
+                self._end(curl, CurlError(number, message))
+
+    def _end(self, curl: pycurl.Curl, broken: CurlError | None) -> None:
+        transfer = self._open[curl]
+        transfer.end(error_from_curl(broken, answered=transfer.answered) if broken else None)
+        self.abort(curl)
+        self.arrivals.append(transfer)
