@@ -1,46 +1,60 @@
-"""The series of labelled metrics, found and counted quickly: `labels` and `observe` cost ten times a look-up."""
+"""The series of labelled metrics, found and counted quickly: the library's own way costs ten times as much.
+
+No checks and no locks: only the loop's thread counts and scrapes, and what it counts is the gateway's own.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 from prometheus_client import Counter, Histogram
+from prometheus_client.samples import Exemplar
 
-Metric = TypeVar("Metric", Counter, Histogram)
-Observe = Callable[[float], None]
-
-
-class Children:
-    """The series that were used so far, as many as the labels have values: bounded, like those."""
-
-    def __init__(self) -> None:
-        self._children: dict[tuple[Any, ...], Any] = {}
-        self._observers: dict[tuple[Any, ...], Observe] = {}
-
-    def child(self, metric: Metric, *labels: object) -> Metric:
-        """`metric.labels(*labels)`."""
-        key = (metric, *labels)
-        found: Metric | None = self._children.get(key)
-        if found is None:
-            found = self._children[key] = metric.labels(*labels)
-        return found
-
-    def observer(self, histogram: Histogram, *labels: object) -> Observe:
-        """The series' `observe`, without exemplars, checks and locks: only the loop's thread counts and scrapes."""
-        key = (histogram, *labels)
-        found = self._observers.get(key)
-        if found is None:
-            found = self._observers[key] = _observer(self.child(histogram, *labels))
-        return found
+Label = TypeVar("Label")
+Child = TypeVar("Child")
 
 
-def _observer(series: Histogram) -> Observe:
+class Count(Protocol):
+    """A series' `inc` or `observe`. An exemplar has labels, of 128 characters at most, and a time of day."""
+
+    def __call__(self, value: float, exemplar: dict[str, str] | None = None, now: float | None = None, /) -> None: ...
+
+
+class Children(dict[Label, Child]):
+    """Children by a label's value, each made when it is first used: as many as there are values, and bounded so."""
+
+    def __init__(self, make: Callable[[Label], Child]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, label: Label) -> Child:
+        made = self[label] = self._make(label)
+        return made
+
+
+def counter(series: Counter) -> Count:
+    """The series' `inc`."""
+    total = series._value
+
+    def inc(value: float, exemplar: dict[str, str] | None = None, now: float | None = None, /) -> None:
+        total._value += value
+        if exemplar is not None:
+            total._exemplar = Exemplar(exemplar, value, now)
+
+    return inc
+
+
+def observer(series: Histogram) -> Count:
+    """The series' `observe`."""
     bounds, buckets, total = series._upper_bounds, series._buckets, series._sum
 
-    def observe(value: float) -> None:
-        buckets[bisect_left(bounds, value)]._value += 1
+    def observe(value: float, exemplar: dict[str, str] | None = None, now: float | None = None, /) -> None:
+        bucket = buckets[bisect_left(bounds, value)]
+        bucket._value += 1
         total._value += value
+        if exemplar is not None:
+            bucket._exemplar = Exemplar(exemplar, value, now)
 
     return observe

@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from gateway import __version__
 from gateway.observability.children import Children
+from gateway.observability.request_series import RequestSeries
 
 OTHER_MODEL = "other"
 
@@ -58,7 +59,10 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody asks for
         self.registry = CollectorRegistry()
-        self.children = Children()
+        # By endpoint, model and Dify host.
+        self.request_series: Children[tuple[str, str, str], RequestSeries] = Children(
+            lambda labels: RequestSeries(self, *labels)
+        )
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)

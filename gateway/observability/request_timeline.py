@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import GatewayError
 from gateway.exchange.answer import AnswerEvent, Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from gateway.observability.metrics import OTHER_MODEL, REJECTIONS, Metrics
+from gateway.observability.request_series import RequestSeries
 from gateway.observability.request_trace import RequestTrace
 from gateway.observability.trace_context import TraceParent
 
@@ -47,12 +49,14 @@ class RequestTimeline:
     error: GatewayError | None = None  # as the client got it, by status or in the stream
     client_left: bool = False
     replayed: bool = False  # another request has had this answer, and counts its speed and its tokens
+    _series: RequestSeries | None = None
     _count_gap: Callable[[float], None] = lambda seconds: None
 
     def chose(self, model: str, upstream: str, metrics: Metrics) -> None:
         """The request is for this app."""
         self.model, self.upstream = model, upstream
-        self._count_gap = metrics.children.observer(metrics.inter_chunk, model)
+        self._series = metrics.request_series[self.endpoint, model, upstream]
+        self._count_gap = self._series.gap
 
     def asked(
         self,
@@ -93,13 +97,32 @@ class RequestTimeline:
     def to_metrics(self, metrics: Metrics, status: int) -> None:
         """Count the finished request."""
         # A stream has told 200 before it failed; its error's status is how it went.
-        child = metrics.children.child
         code = CLIENT_LEFT if self.client_left else self.error.status if self.error else status
-        exemplar = {"request_id": self.request_id} if self.request_id else None
-        if exemplar and self.traceparent:
-            exemplar["trace_id"] = self.traceparent.trace_id
-        child(metrics.requests, self.endpoint, self.model, code).inc(1, exemplar)
-        child(metrics.request_duration, self.endpoint, self.model).observe(self.seconds, exemplar)
+        series = self._series or metrics.request_series[self.endpoint, self.model, self.upstream]
+        exemplar, now = self._exemplar(), time.time()
+        series.requests[code](1, exemplar, now)
+        series.duration(self.seconds, exemplar, now)
+        if self.error is not None or self.client_left:
+            self._count_failure(metrics, code, exemplar)
+        if self.memory is not None:
+            series.memory[self.memory](1)
+        if not self.replayed:
+            if self.first_token_at is not None:
+                series.first_token(self.first_token_at - self.arrived_at, exemplar, now)
+            if self.usage is not None:
+                self._count_tokens(series, self.usage)
+        if self.asked_at is not None:
+            self._count_stages(series, self.asked_at)
+
+    def _exemplar(self) -> dict[str, str] | None:
+        """By which the request can be found from a sample."""
+        if not self.request_id:
+            return None
+        if self.traceparent is None:
+            return {"request_id": self.request_id}
+        return {"request_id": self.request_id, "trace_id": self.traceparent.trace_id}
+
+    def _count_failure(self, metrics: Metrics, code: int, exemplar: dict[str, str] | None) -> None:
         if self.error_code:
             metrics.errors.labels(self.endpoint, self.error_code).inc(1, exemplar)
             if self.asked_at is None:
@@ -107,51 +130,39 @@ class RequestTimeline:
                 metrics.rejected.labels(reason).inc(1, exemplar)
         if self.client_left:
             metrics.client_disconnects.labels(self.endpoint).inc()
-        if self.first_token_at is not None and not self.replayed:
-            first_token = child(metrics.time_to_first_token, self.endpoint, self.model)
-            first_token.observe(self.first_token_at - self.arrived_at, exemplar)
-        if self.memory is not None:
-            child(metrics.memory, self.model, self.memory).inc()
-        if self.usage is not None and not self.replayed:
-            self._count_tokens(metrics, self.usage)
-        if self.asked_at is not None:
-            self._count_stages(metrics, self.asked_at)
 
-    def _count_stages(self, metrics: Metrics, asked_at: float) -> None:
-        """What the gateway took, and what Dify; without exemplars, which cost more than the counting."""
-        observer = metrics.children.observer
-        queued = self.queue_seconds or 0.0
-        own = {
-            "prepare": max(0.0, asked_at - self.arrived_at - queued - (self.upload_seconds or 0.0)),
-            "queue": queued,
-            "first_write": _between(self.first_token_at, self.first_write_at),
-            "pacing": _between(self.finished_at, self.paced_until),
-        }
-        upstream = {
-            "upload": self.upload_seconds,
-            "connect": self.connect_seconds,
-            "first_byte": _between(asked_at, self.answered_at),
-            "first_event": _between(asked_at, self.first_event_at),
-            "first_text": _between(asked_at, self.first_token_at),
-        }
-        for stage, seconds in own.items():
-            if seconds is not None:
-                observer(metrics.own_time, stage)(seconds)
-        for stage, seconds in upstream.items():
-            if seconds is not None:
-                observer(metrics.upstream_time, self.upstream, stage)(seconds)
+    def _count_stages(self, series: RequestSeries, asked_at: float) -> None:
+        """What the gateway took, and what Dify."""
+        queued, uploaded = self.queue_seconds or 0.0, self.upload_seconds or 0.0
+        own, upstream = series.own_time, series.upstream_time
+        own["prepare"](max(0.0, asked_at - self.arrived_at - queued - uploaded))
+        own["queue"](queued)
+        if self.paced_until is not None and self.finished_at is not None:
+            own["pacing"](self.paced_until - self.finished_at)
+        if self.upload_seconds is not None:
+            upstream["upload"](self.upload_seconds)
+        if self.connect_seconds is not None:
+            upstream["connect"](self.connect_seconds)
+        if self.answered_at is not None:
+            upstream["first_byte"](self.answered_at - asked_at)
+        if self.first_event_at is not None:
+            upstream["first_event"](self.first_event_at - asked_at)
+        if self.first_token_at is not None:
+            upstream["first_text"](self.first_token_at - asked_at)
+            if self.first_write_at is not None:
+                own["first_write"](self.first_write_at - self.first_token_at)
 
-    def _count_tokens(self, metrics: Metrics, usage: Usage) -> None:
-        child, observer = metrics.children.child, metrics.children.observer
-        child(metrics.tokens, self.model, "prompt").inc(usage.prompt_tokens)
-        child(metrics.tokens, self.model, "completion").inc(usage.completion_tokens)
-        if unsplit := max(0, usage.total_tokens - usage.prompt_tokens - usage.completion_tokens):
-            child(metrics.tokens, self.model, "unsplit").inc(unsplit)
+    def _count_tokens(self, series: RequestSeries, usage: Usage) -> None:
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        series.tokens["prompt"](prompt)
+        series.tokens["completion"](completion)
+        if usage.total_tokens > prompt + completion:
+            series.tokens["unsplit"](usage.total_tokens - prompt - completion)
         if usage.price is not None:
             currency = usage.currency if usage.currency and _CURRENCY.fullmatch(usage.currency) else "other"
-            child(metrics.price, self.model, currency).inc(float(usage.price))
-        if usage.completion_tokens > 0 and (took := _between(self.first_token_at, self.last_token_at)):
-            observer(metrics.output_tokens_per_second, self.model)(usage.completion_tokens / took)
+            series.price[currency](float(usage.price))
+        if completion > 0 and (took := _between(self.first_token_at, self.last_token_at)):
+            series.tokens_per_second(completion / took)
 
     def fields(self, status: int) -> dict[str, object]:
         """The access line's fields; what did not happen is left out."""

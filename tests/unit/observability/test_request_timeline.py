@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client.metrics import _validate_exemplar
 
 from gateway.errors import (
     GatewayError,
@@ -20,6 +21,7 @@ from gateway.exchange.answer import AnswerEvent, Failed, Finished, ReasoningDelt
 from gateway.exchange.memory.thread import Outcome
 from gateway.observability.metrics import REJECTION_REASONS, UPSTREAM_STAGES, Metrics
 from gateway.observability.request_timeline import CLIENT_LEFT, RequestTimeline
+from gateway.observability.trace_context import TraceParent
 
 
 class Request:
@@ -210,6 +212,21 @@ def test_the_request_can_be_found_from_its_samples() -> None:
         "gateway_request_duration_seconds_bucket",
         "gateway_time_to_first_token_seconds_bucket",
     }
+
+
+def test_the_longest_names_fit_an_exemplar() -> None:
+    request = Request()
+    request.timeline.request_id = "x" * 64
+    request.timeline.traceparent = TraceParent("0" * 31 + "1", "1" * 16)
+    request.timeline.to_metrics(request.metrics, 200)
+    (exemplar,) = {
+        tuple(sample.exemplar.labels.items())
+        for family in request.metrics.registry.collect()
+        for sample in family.samples
+        if sample.exemplar
+    }
+    assert [name for name, _ in exemplar] == ["request_id", "trace_id"]
+    _validate_exemplar(dict(exemplar))  # nothing checks it where it is counted
 
 
 def test_a_client_that_left() -> None:
