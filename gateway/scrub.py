@@ -26,6 +26,9 @@ def scrub(text: str) -> str:
     """The text with every key cut to its kind: `sk-…`, `Bearer …`."""
     if text.isascii():  # of others some match a letter of ASCII without being one, as U+017F does an "s"
         small = text.lower()
-        if not any(hint in small for hint in _HINTS):
+        for hint in _HINTS:
+            if hint in small:
+                break
+        else:
             return text
     return _KEY.sub(r"\g<prefix>…", text)

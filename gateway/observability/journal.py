@@ -28,5 +28,8 @@ class JournalFormatter(logging.Formatter):
         self._inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
-        priority = next((number for level, number in _PRIORITIES.items() if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).split("\n"))
+        level = record.levelno
+        if (priority := _PRIORITIES.get(level)) is None:
+            priority = next((number for lower, number in _PRIORITIES.items() if level >= lower), 7)
+        prefix = f"<{priority}>"
+        return prefix + self._inner.format(record).replace("\n", f"\n{prefix}")

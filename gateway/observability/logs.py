@@ -8,13 +8,16 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from gateway.json_codec import dumps
+from gateway.observability.access_log import AccessRecord
 from gateway.observability.journal import JournalFormatter, is_journal
 from gateway.scrub import scrub
 
-ACCESS_LOG = logging.getLogger("gateway.access")
+# Fields that come again and again with the same few values: how they look is worked out once.
+_RECURRING = frozenset({"address", "endpoint", "model", "client", "memory", "error"})
 
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -34,33 +37,52 @@ def set_up_logs(level: str, form: str) -> None:
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
 
 
-class TextFormatter(logging.Formatter):
-    """`2026-11-22T10:00:00 INFO gateway.access request request_id=req_… status=200`."""
+class _DatedFormatter(logging.Formatter):
+    """Writes the time once a second, as it is told in whole seconds."""
+
+    _second: int | None = None
+    _time = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """When it happened."""
+        if (second := int(record.created)) != self._second:
+            self._second, self._time = second, super().formatTime(record, "%Y-%m-%dT%H:%M:%S%z")
+        return self._time
+
+
+class TextFormatter(_DatedFormatter):
+    """`2026-11-22T10:00:00+0000 INFO gateway.access request request_id=req_… status=200`."""
 
     def __init__(self, *, dated: bool = True) -> None:
         date = "%(asctime)s " if dated else ""
-        super().__init__(f"{date}%(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """The event in one line, whatever a client or Dify wrote into it; a traceback follows in lines of its own."""
-        line = _LINE_BREAKS.sub(lambda found: repr(found[0])[1:-1], scrub(super().formatMessage(record)))
-        return line + "".join(f" {name}={_one_word(value)}" for name, value in _fields(record).items())
+        super().__init__(f"{date}%(levelname)s %(name)s %(message)s")
+        self._dated = dated
 
     def format(self, record: logging.LogRecord) -> str:
+        """The event in one line; a traceback follows in lines of its own."""
+        if type(record) is AccessRecord:  # no words but the gateway's own, and each field is clean
+            date = f"{self.formatTime(record)} " if self._dated else ""
+            return f"{date}{record.levelname} {record.name} {record.msg}{_words(record.fields)}"
         return scrub(super().format(record))
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line, whatever a client or Dify wrote into it."""
+        line = _LINE_BREAKS.sub(lambda found: repr(found[0])[1:-1], scrub(super().formatMessage(record)))
+        return line + _words(_fields(record))
 
-class JSONFormatter(logging.Formatter):
+
+class JSONFormatter(_DatedFormatter):
     """One JSON object a line, for log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "time": self.formatTime(record),
             "level": record.levelname,
             "logger": record.name,
             "message": scrub(record.getMessage()),
-            **_fields(record),
         }
+        for name, value in _fields(record).items():
+            entry[name] = (_recurring_clean if type(value) is str and name in _RECURRING else _clean)(name, value)
         if record.exc_info:
             entry["traceback"] = scrub(self.formatException(record.exc_info))
         return dumps(entry).decode("ascii")
@@ -71,7 +93,26 @@ FORMATTERS: dict[str, Callable[[], logging.Formatter]] = {"text": TextFormatter,
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields = getattr(record, "fields", None)
-    return {name: _clean(name, value) for name, value in fields.items()} if isinstance(fields, dict) else {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _words(fields: dict[str, Any]) -> str:
+    words = [""]
+    for name, value in fields.items():
+        kind = type(value)
+        if kind is int or kind is float:
+            words.append(f"{name}={value}")
+        elif kind is str and name in _RECURRING:
+            words.append(_recurring_word(name, value))
+        else:
+            words.append(_word(name, value))
+    return " ".join(words)
+
+
+def _word(name: str, value: object) -> str:
+    text = str(_clean(name, value))
+    plain = text.isprintable() and " " not in text and '"' not in text and "=" not in text
+    return f"{name}={text if plain and text else dumps(text).decode('ascii')}"
 
 
 def _clean(name: str, value: object) -> object:
@@ -81,7 +122,6 @@ def _clean(name: str, value: object) -> object:
     return scrub(f"{name}={value}").removeprefix(f"{name}=")
 
 
-def _one_word(value: object) -> str:
-    text = str(value)
-    plain = text.isprintable() and " " not in text and '"' not in text and "=" not in text
-    return text if plain and text else dumps(text).decode("ascii")
+# A thousand values of recurring fields: more than most gateways have models and clients.
+_recurring_word = lru_cache(maxsize=1024)(_word)
+_recurring_clean = lru_cache(maxsize=1024)(_clean)

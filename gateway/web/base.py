@@ -12,7 +12,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from gateway.client_keys import ClientKey
 from gateway.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
 from gateway.json_codec import loads_strict
-from gateway.observability.logs import ACCESS_LOG
+from gateway.observability import access_log
 from gateway.observability.request_timeline import RequestTimeline
 from gateway.observability.request_trace import RequestTrace, is_traced
 from gateway.observability.trace_context import read_traceparent
@@ -172,10 +172,11 @@ class ApiHandler(RequestHandler):
         if self.counted:
             status = self.get_status()
             self.timeline.to_metrics(self.services.metrics, status)
-            peer, proxies = self.request.remote_ip or "", self.services.settings.trusted_proxies
-            address = client_address(peer, self.request.headers, proxies)
-            fields = {"request_id": self.request_id, "address": address, **self.timeline.fields(status)}
-            ACCESS_LOG.info("request", extra={"fields": fields})
+            if access_log.is_wanted():
+                peer, proxies = self.request.remote_ip or "", self.services.settings.trusted_proxies
+                address = client_address(peer, self.request.headers, proxies)
+                names: dict[str, object] = {"request_id": self.request_id, "address": address}
+                access_log.log_request(names | self.timeline.fields(status))
             if self.span is not None:
                 self.span.end(self.timeline, status)
         if self.timeline.error is not None:

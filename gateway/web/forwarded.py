@@ -32,8 +32,7 @@ def is_trusted(address: str, proxies: Networks) -> bool:
 
 def request_id(peer: str, headers: Mapping[str, str], proxies: Networks) -> str:
     """The balancer's id of this request, so that one search finds it in both logs; else a new one."""
-    given = headers.get("X-Request-ID", "")
-    if _REQUEST_ID.fullmatch(given) and is_trusted(peer, proxies):
+    if is_trusted(peer, proxies) and _REQUEST_ID.fullmatch(given := headers.get("X-Request-ID", "")):
         return given
     return f"req_{secrets.token_hex(12)}"
 
@@ -44,7 +43,9 @@ def client_address(peer: str, headers: Mapping[str, str], proxies: Networks) -> 
     Each proxy appends whom it sees, so what stands further left may be the client's invention.
     """
     address = peer
-    for hop in reversed(headers.get("X-Forwarded-For", "").split(",")[-_LONGEST_CHAIN:]):
+    if not proxies or "X-Forwarded-For" not in headers:
+        return address
+    for hop in reversed(headers["X-Forwarded-For"].split(",")[-_LONGEST_CHAIN:]):
         if not is_trusted(address, proxies):
             break
         try:

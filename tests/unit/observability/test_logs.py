@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dify_api.app import AppMode
-from gateway.observability.logs import FORMATTERS, set_up_logs
+from gateway.json_codec import dumps
+from gateway.observability.access_log import AccessRecord
+from gateway.observability.journal import JournalFormatter
+from gateway.observability.logs import FORMATTERS, TextFormatter, set_up_logs
+from gateway.scrub import scrub
 
 KEYS = [
     "app-SECRETsecret0123456789",
@@ -38,12 +43,14 @@ def record(message: str, *args: object, exc_info: Any = None, **fields: object) 
     return made
 
 
-def text(*args: Any, **kwargs: Any) -> str:
-    return FORMATTERS["text"]().format(record(*args, **kwargs))
+def text(message: str | logging.LogRecord, *args: Any, **kwargs: Any) -> str:
+    made = message if isinstance(message, logging.LogRecord) else record(message, *args, **kwargs)
+    return FORMATTERS["text"]().format(made)
 
 
-def as_json(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    line = FORMATTERS["json"]().format(record(*args, **kwargs))
+def as_json(message: str | logging.LogRecord, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    made = message if isinstance(message, logging.LogRecord) else record(message, *args, **kwargs)
+    line = FORMATTERS["json"]().format(made)
     assert line.isascii()
     assert "\n" not in line
     entry = json.loads(line)
@@ -182,6 +189,71 @@ def test_a_field_that_is_named_like_a_key_is_cut() -> None:
 def test_anything_can_be_logged(message: str, fields: dict[str, object]) -> None:
     assert len(text("%s", message, **fields).splitlines()) == 1
     assert as_json("%s", message, **fields)["level"] == "WARNING"
+
+
+# --- quickly, and the same --------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(
+    ["request_id", "address", "endpoint", "model", "client", "error", "memory", "seconds", "api_key"]
+)
+TEXTS = st.sampled_from([*KEYS, "chat", "Demo Chatbot", "модель", "", "a=b", "1", "api", "app-", "Bearer"]) | st.text()
+VALUES = TEXTS | st.integers() | st.floats() | st.booleans() | st.none() | st.sampled_from(AppMode) | st.lists(TEXTS)
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_a_requests_line_is_what_any_other_would_be(fields: dict[str, object]) -> None:
+    """It is only not looked through once more as a whole, where one field's end and the next may look like a key."""
+    quick = AccessRecord(fields)
+    plain = logging.LogRecord(quick.name, quick.levelno, quick.pathname, quick.lineno, "request", (), None)
+    plain.created, plain.fields = quick.created, fields
+    for _ in range(2):  # the second time some of it is remembered
+        assert FORMATTERS["json"]().format(quick) == FORMATTERS["json"]().format(plain)
+        for formatter in (TextFormatter(), TextFormatter(dated=False)):
+            assert scrub(formatter.format(quick)) == formatter.format(plain)
+            assert scrub(JournalFormatter(formatter).format(quick)) == JournalFormatter(formatter).format(plain)
+
+
+def one_line(text: str) -> str:
+    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
+
+
+def one_word(value: object) -> str:
+    word = str(value)
+    return word if word and word.isprintable() and not set(word) & set(' "=') else dumps(word).decode()
+
+
+@given(TEXTS, st.dictionaries(NAMES, VALUES))
+def test_a_line_is_made_of_clean_parts(message: str, fields: dict[str, object]) -> None:
+    made = record("%s", message, **fields)
+    clean = {
+        name: value
+        if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        else scrub(f"{name}={value}").removeprefix(f"{name}=")
+        for name, value in fields.items()
+    }
+    words = [f" {name}={one_word(value)}" for name, value in clean.items()]
+    line = scrub(f"WARNING gateway.test {one_line(scrub(message))}{''.join(words)}")
+    for _ in range(2):
+        assert text(made).partition(" ")[2] == line
+        assert TextFormatter(dated=False).format(made) == line
+        entry = as_json(made)
+        assert set(entry) == {"time", "level", "logger", "message", *fields}
+        assert entry | {"message": scrub(message)} | clean == entry
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_no_key_reaches_a_requests_line(key: str) -> None:
+    for name in ("request_id", "address", "model", "client", "error"):
+        for formatter in (FORMATTERS["text"](), FORMATTERS["json"](), JournalFormatter(TextFormatter())):
+            assert "SECRET" not in formatter.format(AccessRecord({name: key}))
+
+
+def test_each_second_has_its_own_time() -> None:
+    formatter = FORMATTERS["text"]()
+    for created in (1_800_000_000.9, 1_800_000_001.0, 1_800_000_001.5, 1_799_999_999.0):
+        made = record("m")
+        made.created = created
+        assert formatter.format(made).split()[0] == logging.Formatter().formatTime(made, "%Y-%m-%dT%H:%M:%S%z")
 
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
