@@ -53,11 +53,10 @@ class AppKey:
     smoothing: Smoothing | None = None  # None: SMOOTH_STREAMING
     reasoning: Reasoning | None = None  # None: REASONING
     moderation: Moderation | None = None  # None: MODERATION
+    host: str = field(init=False, repr=False, compare=False)  # of base_url: scheme, name and port
 
-    @property
-    def host(self) -> str:
-        """The Dify that the key belongs to: scheme, name and port."""
-        return "/".join(self.base_url.split("/", 3)[:3])
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "host", "/".join(self.base_url.split("/", 3)[:3]))
 
     @property
     def hint(self) -> str:

@@ -51,16 +51,17 @@ class Message:
     @property
     def said(self) -> str:
         """The text; of a message that is files only, their mention, as an app must be asked something."""
-        return self._words if self._words.strip() else self._mentions
+        words = self._words
+        return words if words.strip() else self._mentions
 
     @property
     def told(self) -> str:
         """The text and a mention of each file: for a history, where files have no place."""
-        return "\n".join(part for part in (self._words, self._mentions) if part.strip())
+        return "\n".join([part for part in (self._words, self._mentions) if part.strip()])
 
     @property
     def _mentions(self) -> str:
-        return "\n".join(attachment.mention for attachment in self.attachments)
+        return "\n".join([attachment.mention for attachment in self.attachments])
 
     @property
     def _words(self) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from gateway.exchange.forms.form import Form
 from gateway.exchange.memory import zero_width
+from gateway.exchange.memory.history import last_answer
 from gateway.exchange.turn import Message, Role
 from gateway.frozen import frozen
 
@@ -55,10 +56,9 @@ class FormSeal:
 
     def find(self, messages: tuple[Message, ...]) -> FormReference | None:
         """The form that the last answer asked for, and the reply; None where it asked for none."""
-        answers = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
-        if not answers:
+        if (answered := last_answer(messages)) is None:
             return None
-        asked, said = messages[answers[-1]], messages[answers[-1] + 1 :]
+        asked, said = messages[answered], messages[answered + 1 :]
         for call_id in asked.call_ids:
             if (data := _read_call_id(call_id)) and (found := self._open(data)):
                 return FormReference(*found, _words([one for one in said if one.tool_call_id == call_id] or said))

@@ -37,24 +37,10 @@ class HiddenId:
             return Stateless().recall(turn, scope)
         shown = zero_width.visible(turn.messages)
         visible = turn if shown == turn.messages else replace(turn, messages=shown)
-        answered = last_answer(turn.messages)
-        users = [scope.user, *([scope.legacy_user] if scope.legacy_user else [])]
-        for user in users:
-            seal = TokenSeal(scope.app_key, user, scope.pinned)
-            for data, covered in carried_by(turn.messages, answered):
-                if (token := seal.open(data)) and answered is not None:
-                    return _continue(visible, answered, token, covered, user, seal)
-        if answered is not None and (older := _from_older_answer(visible, turn.messages[:answered], scope, users)):
-            return older
-        seal = TokenSeal(scope.app_key, scope.user, scope.pinned)
-        new = visible.messages[answered + 1 :] if answered is not None else ()
-        if scope.legacy_user and answered is not None and (query := new_text(new)):
-            legacy_id = legacy_token.find(turn.messages[answered].text)
-            if legacy_id:
-                seal = TokenSeal(scope.app_key, scope.legacy_user, scope.pinned)
-                prompt = Prompt(query, legacy_id, files_of(new))
-                return HiddenThread(visible, prompt, scope.legacy_user, seal, Outcome.CONTINUED)
+        if (answered := last_answer(turn.messages)) is not None and (found := _go_on(turn, visible, answered, scope)):
+            return found
         spoken = [message for message in visible.messages if message.role is not Role.SYSTEM]
+        seal = TokenSeal(scope.app_key, scope.user, scope.pinned)
         return _start(visible, scope.user, seal, Outcome.FOLDED if len(spoken) > 1 else Outcome.STARTED)
 
 
@@ -162,6 +148,24 @@ class HiddenThread:
             return self._seal.seal(token)
         except ValueError:  # an id of no Dify that is known; the next turn folds
             return None
+
+
+def _go_on(turn: Turn, visible: Turn, answered: int, scope: Scope) -> HiddenThread | None:
+    """The thread that the history tells of; None where it tells of none."""
+    users = [scope.user, *([scope.legacy_user] if scope.legacy_user else [])]
+    for user in users:
+        seal = TokenSeal(scope.app_key, user, scope.pinned)
+        for data, covered in carried_by(turn.messages, answered):
+            if token := seal.open(data):
+                return _continue(visible, answered, token, covered, user, seal)
+    if older := _from_older_answer(visible, turn.messages[:answered], scope, users):
+        return older
+    new = visible.messages[answered + 1 :]
+    query, older_user = new_text(new), scope.legacy_user
+    if older_user and query and (legacy_id := legacy_token.find(turn.messages[answered].text)):
+        seal, prompt = TokenSeal(scope.app_key, older_user, scope.pinned), Prompt(query, legacy_id, files_of(new))
+        return HiddenThread(visible, prompt, older_user, seal, Outcome.CONTINUED)
+    return None
 
 
 def _start(turn: Turn, user: str, seal: TokenSeal, outcome: Outcome) -> HiddenThread:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.exchange.turn import Message, Role
 
 
-def last_answer(messages: tuple[Message, ...]) -> int | None:
+def last_answer(messages: Sequence[Message]) -> int | None:
     """Where the last answer stands; what is known of an older one tells nothing of what came after it."""
-    answers = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
-    return answers[-1] if answers else None
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role is Role.ASSISTANT:
+            return index
+    return None
 
 
 def new_text(messages: tuple[Message, ...]) -> str:

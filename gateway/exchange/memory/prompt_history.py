@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from gateway.errors import InvalidRequest
 from gateway.exchange.memory import zero_width
+from gateway.exchange.memory.history import last_answer
 from gateway.exchange.memory.thread import Outcome, PlainThread, Scope, Thread, files_of
 from gateway.exchange.turn import Message, Prompt, Role, Turn
 
@@ -64,5 +65,5 @@ def _folded(spoken: list[Message]) -> list[str]:
 
 def _now(messages: list[Message]) -> int:
     """Where what is said now begins: behind the last answer."""
-    answers = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
-    return answers[-1] + 1 if answers else 0
+    answered = last_answer(messages)
+    return 0 if answered is None else answered + 1

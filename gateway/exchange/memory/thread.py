@@ -102,6 +102,5 @@ class PlainThread:
 
 def files_of(messages: Iterable[Message]) -> tuple[Attachment, ...]:
     """What was sent along with these messages; an app's own files are in its answers, not among them."""
-    return tuple(
-        attachment for message in messages if message.role is not Role.ASSISTANT for attachment in message.attachments
-    )
+    with_files = [message for message in messages if message.attachments and message.role is not Role.ASSISTANT]
+    return tuple([attachment for message in with_files for attachment in message.attachments])

@@ -97,7 +97,7 @@ def strip(text: str) -> str:
 
 def visible(messages: Iterable[Message]) -> tuple[Message, ...]:
     """The messages without anything hidden: what Dify may see."""
-    return tuple(_visible(message) for message in messages)
+    return tuple([_visible(message) for message in messages])
 
 
 def gap(tail: str) -> str:
