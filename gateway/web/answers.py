@@ -146,7 +146,7 @@ class AnswerHandler(BodyHandler):
             if pacer is not None:
                 paced = PacedAnswer(answer, pacer, self.services.clock, received)
                 batch = paced.first(batch)
-            await writer.start(renderer.begin() + renderer.render(coalesced(batch)))
+            await writer.start(renderer.begin() + renderer.render(coalesced(batch)), is_last=_is_end(batch))
             if self.timeline.first_token_at is not None:
                 self.timeline.first_write_at = self.services.clock()
             self._note_failure(batch)
@@ -154,7 +154,7 @@ class AnswerHandler(BodyHandler):
                 if paced is None:
                     received(batch)
                 self._note_failure(batch)
-                if taken := writer.send(renderer.render(coalesced(batch))):
+                if taken := writer.send(renderer.render(coalesced(batch)), is_last=_is_end(batch)):
                     del batch  # a client that does not read costs one read, rendered, and not its events as well
                     await taken
             if paced is not None:
@@ -166,7 +166,7 @@ class AnswerHandler(BodyHandler):
                 raise
             self.log_exception(type(fault), fault, fault.__traceback__)
             self.timeline.error = self._as_gateway_error(fault, 500)
-            if taken := writer.send(renderer.render([Failed(self.timeline.error)])):
+            if taken := writer.send(renderer.render([Failed(self.timeline.error)]), is_last=True):
                 await taken
         finally:
             writer.close()
@@ -200,3 +200,8 @@ class AnswerHandler(BodyHandler):
         self.timeline.client_left = True
         if self.answer is not None:
             self.answer.abandon()
+
+
+def _is_end(batch: list[AnswerEvent]) -> bool:
+    """Nothing comes behind this."""
+    return bool(batch) and isinstance(batch[-1], Finished | Failed)

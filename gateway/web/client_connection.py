@@ -25,6 +25,7 @@ from gateway.web.header_fields import read_head
 
 _HEAD_SECONDS = 75.0  # for slow heads and for idle kept-alive connections
 _BODY_SECONDS = 60.0
+_LAST_CHUNK = b"0\r\n\r\n"
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class Exchange(HTTP1Connection):
         super().__init__(stream, False, params, context)
         self.is_first = is_first
         self.since = now  # by the loop's clock: when it began to wait for a request, or for its body
+        self.is_ending = False  # what is written next is the last of the answer, so the end goes with it
+        self._has_ended = False
 
     @property
     def is_busy(self) -> bool:
@@ -114,8 +117,8 @@ class Exchange(HTTP1Connection):
         if self._expected_content_remaining and not stream.closed():
             stream.close()
             raise HTTPOutputError(f"Tried to write {self._expected_content_remaining} bytes less than Content-Length")
-        if self._chunking_output and not stream.closed():
-            self._put(b"0\r\n\r\n")
+        self.is_ending = True
+        self._put(b"")
         self._write_finished = True
         if not self._read_finished:
             self._disconnect_on_finish = True  # the rest of the request's body is nobody's
@@ -138,6 +141,11 @@ class Exchange(HTTP1Connection):
         Tornado's ways of waiting (three layers, two futures and a callback per write) would cost more than the write.
         Its stream gets what is left, and finds every failure.
         """
+        if self.is_ending and self._chunking_output and not self._has_ended:
+            data += _LAST_CHUNK
+        if not data or self._has_ended:
+            return None
+        self._has_ended = self.is_ending
         stream = self.stream
         if not stream.closed() and not stream.writing():
             try:

@@ -51,7 +51,7 @@ class EventStreamWriter:
         self._wrote = False  # since the last beat
         self.started = False
 
-    async def start(self, first: bytes) -> None:
+    async def start(self, first: bytes, *, is_last: bool = False) -> None:
         """Commit to a 200 and send the first bytes."""
         handler = self._handler
         handler.set_status(200)
@@ -59,18 +59,22 @@ class EventStreamWriter:
         handler.set_header("Cache-Control", "no-cache")
         handler.set_header("X-Accel-Buffering", "no")  # nginx would collect the stream
         self.started = True
-        self._heartbeat.add(self)
+        if not is_last:
+            self._heartbeat.add(self)
+        self._exchange.is_ending = is_last
         handler.write(first)
         await self._until_taken(handler.flush())
 
-    def send(self, data: bytes) -> Awaitable[None] | None:
-        """Write. None: the kernel has taken it all; else wait until it has, which is the back-pressure towards Dify.
+    def send(self, data: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
+        """Write; what is last takes the end of the response along.
 
-        The wait raises StreamClosedError when the client has left or has taken nothing for the write time-out.
+        None: the kernel has taken it all; else wait until it has, which is the back-pressure towards Dify. The wait
+        raises StreamClosedError when the client has left or has taken nothing for the write time-out.
         """
         if not data:
             return None
         self._wrote = True
+        self._exchange.is_ending = is_last
         written = self._exchange.send(data)
         return None if written is None else self._until_taken(written)
 
