@@ -45,7 +45,7 @@ async def drain(
     if services.peers is not None:
         services.peers.ended_by = cut
     await _all_closed(server, services, _LAST_WORDS_SECONDS)
-    await server.close_all_connections()  # clients that take nothing
+    server.close_all()  # clients that take nothing
     await _all_closed(server, services, _LAST_WORDS_SECONDS)
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
+from typing import cast
 
 from tornado.concurrent import Future, future_add_done_callback
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection, parse_int
@@ -33,12 +35,10 @@ log = logging.getLogger(__name__)
 class Exchange(HTTP1Connection):
     """What a connection does now: it waits for a request, reads it, answers it."""
 
-    def __init__(
-        self, stream: IOStream, params: HTTP1ConnectionParameters, context: object, *, is_first: bool, now: float
-    ) -> None:
+    def __init__(self, stream: IOStream, params: HTTP1ConnectionParameters, context: object, *, is_first: bool) -> None:
         super().__init__(stream, False, params, context)
         self.is_first = is_first
-        self.since = now  # by the loop's clock: when it began to wait for a request, or for its body
+        self.since = time.monotonic()  # by the loop's clock: when it began to wait for a request, or for its body
         self.is_ending = False  # what is written next is the last of the answer, so the end goes with it
         self._has_ended = False
 
@@ -68,8 +68,17 @@ class Exchange(HTTP1Connection):
         length = headers.get("Content-Length", "0")
         return length.isdecimal() and int(length) <= self.stream._read_buffer_size
 
+    def take_body(self, headers: HTTPHeaders) -> bytes:
+        """The body that has come with its head. From here on the client is watched, as no read sees it leave."""
+        body = self.stream.read_bytes(int(headers.get("Content-Length", "0")))
+        self._read_finished = True
+        self.stream.set_close_callback(self._on_connection_close)
+        return cast("Future[bytes]", body).result()
+
     def _read_body(self, code: int, headers: HTTPHeaders, delegate: HTTPMessageDelegate) -> Awaitable[None] | None:
-        self.since = asyncio.get_running_loop().time()
+        if self._read_finished:
+            return None
+        self.since = time.monotonic()
         return super()._read_body(code, headers, delegate)
 
     # --- the answer ---------------------------------------------------------------------------------------------------
@@ -176,11 +185,10 @@ class ClientConnection(HTTP1ServerConnection):
     stream: IOStream
 
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
-        clock = asyncio.get_running_loop().time
         exchange: Exchange | None = None
         try:
             while True:
-                exchange = Exchange(self.stream, self.params, self.context, is_first=exchange is None, now=clock())
+                exchange = Exchange(self.stream, self.params, self.context, is_first=exchange is None)
                 try:
                     if not await exchange.read_response(delegate.start_request(self, exchange)):
                         return

@@ -53,37 +53,43 @@ class RequestDelegate(HTTPMessageDelegate):
     """One request on its way to its handler.
 
     All handlers get the body as it comes in (`stream_request_body`), so there is one way for all of them, and nobody
-    collects what no handler wants. A body that has come with its head is read before the handler begins: that saves the
-    rounds of the loop in which each waits for the other.
+    collects what no handler wants. Where the body has come with its head, the handler runs in its connection's task,
+    which saves a task, and the rounds of the loop in which each waits for the other.
     """
 
     def __init__(self, application: GatewayApplication, exchange: Exchange) -> None:
         self._application = application
         self._exchange = exchange
-        self._handler: ApiHandler | None = None  # from the head on
+        self._handler: ApiHandler | None = None  # while the connection reads for it
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
-        application = self._application
-        request = HTTPServerRequest(connection=self._exchange, start_line=start_line, headers=headers)
-        request._body_future = Future()
+        application, exchange = self._application, self._exchange
+        request = HTTPServerRequest(connection=exchange, start_line=start_line, headers=headers)
         handler_class, given, path_args = application.routes.find(request.path)
-        self._handler = handler = handler_class(application, request, **given)
+        handler = handler_class(application, request, **given)
+        request._body_future = Future()
+        execution = handler._execute([], *path_args)
+        if exchange.holds_body(headers):
+            handler.data_received(exchange.take_body(headers))
+            request._body_future.set_result(None)
+            return execution
+        self._handler = handler
         handler._prepared_future = prepared = cast(Any, Future())  # Tornado declares that it is None
-        task = asyncio.get_running_loop().create_task(handler._execute([], *path_args))
+        task = asyncio.get_running_loop().create_task(execution)
         application.running.add(task)
         task.add_done_callback(application.running.discard)
-        return None if self._exchange.holds_body(headers) else prepared
+        return cast(Awaitable[None], prepared)
 
     def data_received(self, chunk: bytes) -> None:
         assert self._handler is not None
         self._handler.data_received(chunk)
 
     def finish(self) -> None:
-        assert self._handler is not None
-        future_set_result_unless_cancelled(self._handler.request._body_future, None)
+        if self._handler is not None:
+            future_set_result_unless_cancelled(self._handler.request._body_future, None)
 
     def on_connection_close(self) -> None:
         if self._handler is not None:

@@ -101,6 +101,11 @@ class CappedHTTPServer(HTTPServer):
             if not exchange.is_busy and are_closed(exchange):
                 exchange.stream.close()
 
+    def close_all(self) -> None:
+        """Close every connection, whatever it does; Tornado's method waits without end for what is done there."""
+        for exchange in list(self._exchanges.values()):
+            exchange.stream.close()
+
     def _sweep(self) -> None:
         """Close the connections that have waited too long for their client: one timer for all of them."""
         if not self._connections:

@@ -135,7 +135,7 @@ async def written(connection: type[HTTP1Connection], *, version: str, ends: bool
     near, far = socket.socketpair()
     stream = IOStream(near)
     if connection is Exchange:
-        exchange: HTTP1Connection = Exchange(stream, HTTP1ConnectionParameters(), None, is_first=True, now=0.0)
+        exchange: HTTP1Connection = Exchange(stream, HTTP1ConnectionParameters(), None, is_first=True)
     else:
         exchange = HTTP1Connection(stream, False)
     exchange._request_start_line = RequestStartLine("POST", "/", version)
@@ -175,7 +175,7 @@ async def test_a_header_cannot_end_the_head() -> None:
         headers = HTTPHeaders()
         headers._as_list["A"] = [value]  # no other way past HTTPHeaders
         near, far = socket.socketpair()
-        exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True, now=0.0)
+        exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
         exchange._request_start_line = RequestStartLine("GET", "/", "HTTP/1.1")
         exchange._request_headers = HTTPHeaders()
         with pytest.raises(ValueError, match="Illegal characters"):
@@ -186,7 +186,7 @@ async def test_a_header_cannot_end_the_head() -> None:
 
 async def test_what_the_kernel_does_not_take_follows_in_order() -> None:
     near, far = socket.socketpair()
-    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True, now=0.0)
+    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
     exchange._request_start_line = RequestStartLine("GET", "/", "HTTP/1.0")
     exchange._request_headers = HTTPHeaders()
     exchange._read_finished = True
@@ -208,7 +208,7 @@ async def test_what_the_kernel_does_not_take_follows_in_order() -> None:
 
 async def test_a_write_to_a_client_that_has_left_fails() -> None:
     near, far = socket.socketpair()
-    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True, now=0.0)
+    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
     far.close()
     for _ in range(2):  # when the kernel says so, and when the stream knows
         wait = exchange.send(b"text")
