@@ -34,14 +34,16 @@ class ClientKey:
     smoothing: Smoothing | None = None
     reasoning: Reasoning | None = None
     name: str | None = None  # in log lines
+    label: str | None = field(init=False, compare=False)  # whom a log line names: `name`, else a digest
 
-    @property
-    def label(self) -> str | None:
-        """Whom a log line names: the client's name, else a digest that tells keys apart and opens nothing."""
-        return self.name or (f"key-{self._digest()}" if self.key else None)
+    def __post_init__(self) -> None:
+        label = self.name or (f"key-{_digest(self.key)}" if self.key else None)
+        object.__setattr__(self, "label", label)  # once for a key, as each of its requests has a log line
 
-    def _digest(self) -> str:
-        return hashlib.sha256(self.key.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+def _digest(key: str) -> str:
+    """What tells keys apart and opens nothing."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def parse_client_keys(written: str) -> tuple[ClientKey, ...]:

@@ -23,20 +23,10 @@ class AppMode(StrEnum):
     COMPLETION = "completion"
     WORKFLOW = "workflow"
 
-    @property
-    def is_flow(self) -> bool:
-        """Whether a workflow engine runs the app."""
-        return self in (AppMode.ADVANCED_CHAT, AppMode.WORKFLOW)
-
-    @property
-    def has_conversations(self) -> bool:
-        """Whether Dify keeps a conversation for the app's users."""
-        return self.takes_query
-
-    @property
-    def takes_query(self) -> bool:
-        """Whether the user's text travels as `query`; other modes take it as one of their inputs."""
-        return self not in (AppMode.COMPLETION, AppMode.WORKFLOW)
+    def __init__(self, word: str) -> None:
+        # Whether the user's text travels as `query`; other modes take it as one of their inputs.
+        self.takes_query = word not in ("completion", "workflow")
+        self.has_conversations = self.takes_query  # that Dify keeps for the app's users
 
 
 @frozen

@@ -132,8 +132,10 @@ def read_max_tokens(body: Mapping[str, object]) -> int | None:
 
 def check_types(body: Mapping[str, object], table: Mapping[str, JSONType]) -> None:
     """Raise InvalidRequest for the first parameter of the table that has a wrong type."""
-    given = [(name, value) for name, value in body.items() if value is not None and name in table]
-    if wrong := [name for name, value in given if not table[name].accepts(value)]:
+    wrong = [
+        name for name, value in body.items() if value is not None and name in table and not table[name].accepts(value)
+    ]
+    if wrong:
         first = min(wrong, key=list(table).index)
         raise wrong_type(first, table[first].words, body[first])
 

@@ -9,18 +9,18 @@ from gateway.exchange.model import InputField, Model
 
 
 @pytest.mark.parametrize(
-    ("mode", "is_flow", "takes_query", "has_conversations"),
+    ("mode", "takes_query", "has_conversations"),
     [
-        (AppMode.CHAT, False, True, True),
-        (AppMode.AGENT_CHAT, False, True, True),
-        (AppMode.AGENT, False, True, True),
-        (AppMode.ADVANCED_CHAT, True, True, True),
-        (AppMode.COMPLETION, False, False, False),
-        (AppMode.WORKFLOW, True, False, False),
+        (AppMode.CHAT, True, True),
+        (AppMode.AGENT_CHAT, True, True),
+        (AppMode.AGENT, True, True),
+        (AppMode.ADVANCED_CHAT, True, True),
+        (AppMode.COMPLETION, False, False),
+        (AppMode.WORKFLOW, False, False),
     ],
 )
-def test_a_mode_tells_how_to_ask(mode: AppMode, is_flow: bool, takes_query: bool, has_conversations: bool) -> None:
-    assert (mode.is_flow, mode.takes_query, mode.has_conversations) == (is_flow, takes_query, has_conversations)
+def test_a_mode_tells_how_to_ask(mode: AppMode, takes_query: bool, has_conversations: bool) -> None:
+    assert (mode.takes_query, mode.has_conversations) == (takes_query, has_conversations)
 
 
 @pytest.mark.parametrize(
