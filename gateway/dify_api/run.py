@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from gateway.dify_api.agent_steps import AgentSteps
@@ -24,6 +25,27 @@ _LIMIT_REACHED = frozenset({"length", "max_tokens"})
 class Run:
     """The state of one stream; the rows of READERS call it, and their returns are the answer's events."""
 
+    # What was not told is here, once for all runs.
+    task_id: str | None = None
+    conversation_id: str | None = None
+    message_id: str | None = None
+    workflow_run_id: str | None = None
+    citations: tuple[Citation, ...] = ()  # message_end's
+    node_citations: tuple[Citation, ...] = ()
+    speaker: Any = None  # where the last text came from: [node id, variable]
+    agent_spoke = False
+    thinking_node: Any = None  # whose reasoning_chunk came last
+    is_flow = False  # a workflow engine runs; moderation and annotations answer a chatflow without it
+    retried = False  # what a failed attempt streamed is in the text
+    iteration_spoke = False
+    stopped = False
+    text_lost = False  # the stream has a gap: what follows is not shown until the run tells its whole text
+    form: Form | None = None  # what a person was asked, if it can be answered through the API
+    complete = False
+    _replacement: str | None = None  # the whole text, once Dify has taken back what it streamed
+    _moderated = False
+    _iteration_start: int | None = None  # the text's length when the open iteration began
+
     def __init__(
         self,
         mode: AppMode,
@@ -36,33 +58,18 @@ class Run:
         self.cites = cites
         self.tells_progress = tells_progress  # each node of a flow, as it begins
         self.output_variable = output_variable
-        self.task_id: str | None = None
-        self.conversation_id: str | None = None
-        self.message_id: str | None = None
-        self.workflow_run_id: str | None = None
         self.usage = UsageCount()
-        self.citations: tuple[Citation, ...] = ()  # message_end's
-        self.node_citations: list[Citation] = []
         self.text = StreamedText()
         self.files = MadeFiles(host)
-        self.speaker: Any = None  # where the last text came from: [node id, variable]
-        self.agent_spoke = False
-        self.agent = AgentSteps(thinks_apart=mode is AppMode.AGENT)
-        self.thinking_node: Any = None  # whose reasoning_chunk came last
-        self.is_flow = False  # a workflow engine runs; moderation and annotations answer a chatflow without it
-        self.retried = False  # what a failed attempt streamed is in the text
-        self.iteration_spoke = False
-        self.stopped = False
-        self.text_lost = False  # the stream has a gap: what follows is not shown until the run tells its whole text
         self.outputs: dict[str, Any] = {}
         self.asked: dict[str, Any] = {}  # what a person was asked, as Dify tells it
-        self.form: Form | None = None  # the same, if it can be answered through the API
-        self.complete = False
         self.terminals: set[str] = set()  # the events seen that can end the answer
-        self._replacement: str | None = None  # the whole text, once Dify has taken back what it streamed
-        self._moderated = False
         self._limits: dict[str, bool] = {}  # whether an LLM node reached its limit, in the order of their ends
-        self._iteration_start: int | None = None  # the text's length when the open iteration began
+
+    @cached_property
+    def agent(self) -> AgentSteps:
+        """What the app did for its answer."""
+        return AgentSteps(thinks_apart=self.mode is AppMode.AGENT)
 
     def add_text(self, text: Any, selector: Any = None) -> list[AnswerEvent]:
         """Take more of the answer's text."""

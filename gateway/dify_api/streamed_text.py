@@ -89,6 +89,8 @@ def mend_surrogates(text: str) -> str:
 
     A text with a lone surrogate cannot be encoded as UTF-8, so it would break whoever handles it next.
     """
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

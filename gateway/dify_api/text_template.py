@@ -24,7 +24,6 @@ TEXT_EVENTS: dict[str, tuple[str, ...]] = {
 _STRING_START = {key: re.compile(rb'"%s"\s*:\s*"' % key.encode()) for key in ("answer", "text")}
 # Possessive: for each step that it could take back, `re` would keep 115 bytes, so 2 GB for a text of 20 MB.
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-_NOT_PLAIN = re.compile(rb"[\\\r\n]")  # in what is around a text: keys in escapes, an event of several lines
 _LEARN_TIMES = 16  # where nothing repeats, to try each time would cost more than it saves
 _BACKSLASH, _QUOTE, _NUL, _LF, _CR = b'\\"\0\n\r'  # numbers: to look for bytes in bytes takes ten times as long
 _NO_EVENT = b"\xff"  # no JSON begins so, and no line of an event
@@ -97,7 +96,8 @@ class TextTemplate:
         start = found.end()
         end = _STRING_REST.match(data, start).end()  # type: ignore[union-attr]  # it matches the empty string, too
         head, tail = data[:start], data[end:]
-        if _NOT_PLAIN.search(head) or _NOT_PLAIN.search(tail) or _STRING_START[key].search(tail):
+        around = head + tail
+        if _BACKSLASH in around or _LF in around or _CR in around or _STRING_START[key].search(tail):
             return False
         self.selector = place.get("from_variable_selector")
         self._head, self._tail = head, tail

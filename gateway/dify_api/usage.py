@@ -8,6 +8,7 @@ from typing import Any
 from gateway.exchange.answer import Usage
 
 _LONGEST_PRICE = 30  # digits before or behind the point
+_NOTHING = Usage(0, 0, 0)
 
 
 class UsageCount:
@@ -44,7 +45,7 @@ class UsageCount:
 
     def result(self) -> Usage | None:
         """The answer's usage; None if Dify told nothing."""
-        answer, nodes, total = self._answer, self._nodes or Usage(0, 0, 0), self._run_total
+        answer, nodes, total = self._answer, self._nodes or _NOTHING, self._run_total
         # A flow's run total is right in 0.15 and 1.12, so a sum over nodes that meets it is right too. message_end is
         # not: 1.12 counts what iterations and loops used twice there, 0.15 says 0.
         if total is not None and nodes.total_tokens == total:
@@ -64,12 +65,12 @@ def read_usage(usage: Any) -> Usage | None:
     """Dify's usage object, None if it holds no count."""
     if not isinstance(usage, dict):
         return None
-    prompt, completion, total = (_count(usage.get(f"{part}_tokens")) for part in ("prompt", "completion", "total"))
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    total = _count(usage.get("total_tokens"))
     if prompt is None and completion is None and total is None:
         return None
     prompt, completion = prompt or 0, completion or 0
-    price = _price(usage.get("total_price"))
-    currency = usage.get("currency")
+    price, currency = _price(usage.get("total_price")), usage.get("currency")
     return Usage(
         prompt,
         completion,

@@ -7,7 +7,7 @@ on it, and nobody takes half an answer for a whole one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # Undocumented, but it is what json.dumps escapes with, in C: 50 ns for a short delta against ujson's 370.
 from json.encoder import encode_basestring_ascii
@@ -32,32 +32,29 @@ from gateway.openai_api.extras import citation_fields, dify_field, usage_object
 _DONE = sse.DONE.decode("ascii")
 Delta = dict[str, object]
 
-_MARK = "\0"  # stands where a delta's text will be
-
 
 class ChatStreamRenderer:
-    """One answer as chunks. All but the text is the same in each chunk, so it is encoded once.
+    """One answer as chunks. All but the text is the same in each chunk, so it is written once.
 
     Every delta has a string as `content`, since loops of openai-python 0.28's days read and join it unasked. Where
     calls may come it is null or absent, as in OpenAI's own chunks: some clients take "" for the start of a text.
     """
 
     def __init__(self, turn: Turn, answer_id: str, created: int) -> None:
-        self._chunk: dict[str, object] = {
-            "id": answer_id,
-            "object": "chat.completion.chunk",
-            "created": created,
-            "model": turn.model,
-        }
         self._include_usage = turn.include_usage
         self._details = turn.details
         self._started: Started | None = None
         self._length = 0  # of the text
         self._tools = turn.tool_choice
-        role: Delta = {"role": "assistant", "content": None if self._tools else ""}
+        # What every chunk begins and ends with. A key that was not asked for breaks simple clients; one that was is
+        # null until the last chunk (reference).
+        name, model = encode_basestring_ascii(answer_id), encode_basestring_ascii(turn.model)
+        self._chunk = f'data: {{"id":{name},"object":"chat.completion.chunk","created":{created},"model":{model}'
+        self._end = ',"usage":null}\n\n' if turn.include_usage else "}\n\n"
+        role = '{"role":"assistant","content":null}' if self._tools else '{"role":"assistant","content":""}'
         self._role_frame = self._delta_frame(role).encode("ascii")
-        self._text_head, self._text_tail = self._split_frame({"content": _MARK})
-        self._reasoning: tuple[str, str] | None = None  # the same for thoughts, once there are any
+        self._text_head = f'{self._chunk},"choices":[{{"index":0,"delta":{{"content":'
+        self._text_tail = f'}},"logprobs":null,"finish_reason":null}}]{self._end}'
 
     def begin(self) -> bytes:
         """The role chunk, once."""
@@ -76,11 +73,10 @@ class ChatStreamRenderer:
             self._length += len(event.text)
             return self._text_head + encode_basestring_ascii(event.text) + self._text_tail
         if isinstance(event, ReasoningDelta):
-            if self._reasoning is None:
-                self._reasoning = self._split_frame({"reasoning_content": _MARK, "content": ""})
-            return encode_basestring_ascii(event.text).join(self._reasoning)
+            thought = encode_basestring_ascii(event.text)
+            return self._delta_frame(f'{{"reasoning_content":{thought},"content":""}}')
         if isinstance(event, ToolCallDelta):
-            return self._delta_frame(self._call_delta(event))
+            return self._delta_frame(_json(self._call_delta(event)))
         if isinstance(event, Finished):
             return self._end_frames(event)
         if isinstance(event, Failed):
@@ -88,16 +84,17 @@ class ChatStreamRenderer:
         if isinstance(event, Started):
             self._started = event
             if event.conversation_id:
-                self._chunk["conversation_id"] = event.conversation_id  # in every chunk that is built from now on
+                # In every chunk that is built from now on.
+                self._chunk += f',"conversation_id":{encode_basestring_ascii(event.conversation_id)}'
         return ""  # whether to open the stream before there is text is the caller's choice
 
     def _end_frames(self, end: Finished) -> str:
+        last: Delta = {} if self._tools else {"content": ""}
         cited = citation_fields(end.citations, self._length)
         dify = dify_field(self._details, self._started, end, streamed=True)
-        last: Delta = {} if self._tools else {"content": ""}
         return (
-            (self._delta_frame({**last, **cited}) if cited else "")
-            + self._delta_frame(last, _finish_reason(end, self._tools), **dify)
+            (self._delta_frame(_json({**last, **cited})) if cited else "")
+            + self._delta_frame(_json(last), f'"{_finish_reason(end, self._tools)}"', dify)
             + self._usage_frame(end.usage)
             + _DONE
         )
@@ -106,7 +103,7 @@ class ChatStreamRenderer:
         """Nothing where Dify told no usage: clients that asked cope with its absence, not with invented numbers."""
         if not self._include_usage or usage is None:
             return ""
-        return self._frame({"choices": [], "usage": usage_object(usage)})
+        return f'{self._chunk},"choices":[],"usage":{_json(usage_object(usage))}}}\n\n'
 
     def _call_delta(self, event: ToolCallDelta) -> Delta:
         named = {} if event.name is None else {"name": event.name}
@@ -116,18 +113,11 @@ class ChatStreamRenderer:
         opened = {} if event.id is None else {"id": event.id, "type": "function"}
         return {"tool_calls": [{"index": event.index, **opened, "function": function}]}
 
-    def _delta_frame(self, delta: Delta, finish_reason: str | None = None, **more: object) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        # A key that was not asked for breaks simple clients; one that was is null until the last chunk (reference).
-        return self._frame({"choices": [choice], **({"usage": None} if self._include_usage else {}), **more})
-
-    def _split_frame(self, delta: Delta) -> tuple[str, str]:
-        """The frame around the text that `_MARK` stands for; the model's own JSON stands before it."""
-        head, _, tail = self._delta_frame(delta).rpartition(encode_basestring_ascii(_MARK))
-        return head, tail
-
-    def _frame(self, fields: dict[str, object]) -> str:
-        return f"data: {json_codec.dumps({**self._chunk, **fields}).decode('ascii')}\n\n"
+    def _delta_frame(self, delta: str, finish_reason: str = "null", more: Mapping[str, object] | None = None) -> str:
+        """A chunk; `delta` and `finish_reason` are JSON, and `more` are fields that it has besides."""
+        choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish_reason}}}'
+        fields = f",{_json(more)[1:-1]}" if more else ""
+        return f'{self._chunk},"choices":[{choice}]{fields}{self._end}'
 
 
 def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[AnswerEvent]) -> bytes:
@@ -194,3 +184,7 @@ def _finish_reason(end: Finished, tools: ToolChoice | None) -> str:
     if end.reason is FinishReason.TOOL_CALLS and tools and tools.as_functions:
         return "function_call"
     return end.reason
+
+
+def _json(value: object) -> str:
+    return json_codec.dumps(value).decode("ascii")
