@@ -126,11 +126,19 @@ class DifyRun:
             if self._told is not None:
                 told, self._told = self._told, []
                 return told
-        while not self._reader.complete:
+        reader = self._reader
+        while not reader.complete:
             if self._left and self.started:
                 raise ClientLeft
             assert self._transfer is not None
-            if events := self._receive(await self._read(self._transfer)):
+            seen = reader.events_seen
+            data = await self._read(self._transfer)
+            events = reader.receive(data) if data else reader.receive_eof()
+            if reader.events_seen != seen:
+                self._transfer.note_progress()
+            if self.started is None:
+                self._note_start(events)
+            if events:
                 return events
         return []
 
@@ -188,15 +196,10 @@ class DifyRun:
             raise broken
         return b""
 
-    def _receive(self, data: bytes) -> list[AnswerEvent]:
-        reader, seen = self._reader, self._reader.events_seen
-        events = reader.receive(data) if data else reader.receive_eof()
-        if self.started is None and events and isinstance(events[0], Started):
+    def _note_start(self, events: list[AnswerEvent]) -> None:
+        if events and isinstance(events[0], Started):
             self.started = events[0]
             self._timeline.first_event_at = self._services.clock()
-        if reader.events_seen != seen and self._transfer is not None:
-            self._transfer.note_progress()
-        return events
 
     async def _follow(self, broken: Transfer) -> Transfer | None:
         """The stream broke before its end: take up a workflow's run again, once, where Dify can (>= 1.14)."""

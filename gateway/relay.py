@@ -15,7 +15,7 @@ from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason,
 from gateway.exchange.belonging import Belonging
 from gateway.exchange.details import Details
 from gateway.exchange.forms.form import Form
-from gateway.exchange.stages import answer_stages
+from gateway.exchange.stages import answer_stages, pass_stages
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import Turn
 from gateway.observability.request_timeline import RequestTimeline
@@ -100,11 +100,9 @@ class LiveAnswer:
     def _pass_stages(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         if self._rejected is not None:  # the client has been told of a beginning
             events = [event for event in events if not isinstance(event, Started)]
-        for stage in self._stages:
-            events = stage.feed(events)
-        if not events:
+        events = pass_stages(self._stages, events)
+        if not events or type(end := events[-1]) is TextDelta:
             return events
-        end = events[-1]
         if type(end) is Rejected:
             return events[:-1] + self._ask_again(end)
         if type(end) is Finished and self._rejected is not None:

@@ -57,7 +57,8 @@ class AnswerReader:
     def receive(self, data: bytes) -> list[AnswerEvent]:
         """Take what one read brought; the texts of events that came side by side are one."""
         if self._decoder.at_rest and self._heard is None and (found := self._template.texts_of(data)) is not None:
-            return self._receive_text(*found)
+            text, events = found
+            return self._receive_text(text, events)
         return self._receive_all(self._decoder.feed(data))
 
     def _receive_all(self, frames: list[bytes]) -> list[AnswerEvent]:

@@ -37,6 +37,7 @@ class TextTemplate:
         self._head = self._begin = _NO_EVENT
         self._tail = self._end = b""
         self._between = b""  # the texts of two events of one read
+        self._around = 0  # bytes of a read around its texts
         self._to_learn = _LEARN_TIMES
 
     def text_of(self, data: bytes) -> str | None:
@@ -55,25 +56,27 @@ class TextTemplate:
         For a decoder of events that holds nothing.
         """
         begin, end = self._begin, self._end
-        if not read.startswith(begin) or not read.endswith(end) or len(read) < len(begin) + len(end):
+        if not read.startswith(begin) or not read.endswith(end) or len(read) < self._around:
             return None
-        text, pieces = read[len(begin) : -len(end)], None
-        if _LF in text:
-            start, stop = len(self._head), -len(self._tail)
-            pieces = [event[start:stop] for event in read[len(DATA) : -len(END)].split(END + DATA)]
-            if begin + self._between.join(pieces) + end != read:  # quicker than to split at what is between
-                return None
-            text = b"".join(pieces)
-        if _LF in text or _CR in text:  # an event of several lines
-            return None
+        text = read[len(begin) : -len(end)]
         try:
-            if pieces is None:
-                return _decode(text), 1
-            if text.isascii() and _BACKSLASH not in text:  # else the end of one and the begin of the next could meet
-                return _decode(text), len(pieces)
-            return "".join(map(_decode, pieces)), len(pieces)
+            if _LF in text:
+                return self._texts_of_many(read)
+            return None if _CR in text else (_decode(text), 1)
         except ValueError:
             return None
+
+    def _texts_of_many(self, read: bytes) -> tuple[str, int] | None:
+        start, stop = len(self._head), -len(self._tail)
+        texts = [event[start:stop] for event in read[len(DATA) : -len(END)].split(END + DATA)]
+        if self._begin + self._between.join(texts) + self._end != read:  # quicker than to split at what is between
+            return None
+        text = b"".join(texts)
+        if _LF in text or _CR in text:  # an event of several lines
+            return None
+        if text.isascii() and _BACKSLASH not in text:  # else the end of one and the begin of the next could meet
+            return _decode(text), len(texts)
+        return "".join(map(_decode, texts)), len(texts)
 
     def learn(self, data: bytes, event: Event) -> bool:
         """Become the template that `data` gives, which was decoded to `event`.
@@ -103,6 +106,7 @@ class TextTemplate:
         self._head, self._tail = head, tail
         self._begin, self._end = DATA + head, tail + END
         self._between = self._end + self._begin
+        self._around = len(self._between)
         return True
 
 

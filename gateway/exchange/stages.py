@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.exchange.answer import AnswerEvent
+from gateway.exchange.answer import AnswerEvent, TextDelta
 from gateway.exchange.forms.form import Form
 from gateway.exchange.forms.form_stage import FormStage
 from gateway.exchange.hold_back import HoldBackStage
@@ -26,8 +26,21 @@ class Stage(Protocol):
     then, or the events of a second answer follow, which stages treat as more of the first.
     """
 
+    def lets_pass(self, text: str) -> bool:
+        """Whether a batch that is this text alone goes on as it is; it is taken then, and `feed` must not get it."""
+
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         """Take the next batch; the result may be the same list, or empty."""
+
+
+def pass_stages(stages: Sequence[Stage], events: list[AnswerEvent]) -> list[AnswerEvent]:
+    """What is left of a batch behind all the stages."""
+    text = only.text if len(events) == 1 and type(only := events[0]) is TextDelta else None
+    for stage in stages:
+        if text is None or not stage.lets_pass(text):  # nearly every text passes all of them
+            text = None
+            events = stage.feed(events)
+    return events
 
 
 def answer_stages(

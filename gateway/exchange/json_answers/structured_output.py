@@ -50,6 +50,9 @@ class StructuredOutput:
         self._kind = _kind(wanted)
         self._begin()
 
+    def lets_pass(self, text: str) -> bool:
+        return False
+
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         out: list[AnswerEvent] = []
         for event in events:

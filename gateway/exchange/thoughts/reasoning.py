@@ -28,11 +28,13 @@ class ReasoningStage:
         self._inline: list[str] = []  # what is thought and in the text
         self._tag_open = False  # INLINE: a <think> without its end is in the text
 
+    def lets_pass(self, text: str) -> bool:
+        if self._tag_open or not self._splitter.lets_pass(text):
+            return False
+        self._said = text
+        return True
+
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
-        only = events[0] if len(events) == 1 and not self._tag_open else None
-        if type(only) is TextDelta and self._splitter.lets_pass(only.text):  # nearly always
-            self._said = only.text
-            return events
         told: list[AnswerEvent] = []
         for event in events:
             if isinstance(event, TextDelta):

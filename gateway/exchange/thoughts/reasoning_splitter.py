@@ -55,9 +55,9 @@ class ReasoningSplitter:
 
     def lets_pass(self, text: str) -> bool:
         """Whether `text` is said, all of it, as it is; it is taken then, and `feed` must not get it."""
-        if self._end is not None or self._held or self._dropping_blanks or "<" in text:
+        if self._end is not None or self._held or self._fresh or "<" in text:
             return False
-        self._note(text)
+        self._place.feed(text)
         return True
 
     def feed(self, text: str) -> list[TextDelta | ReasoningDelta]:

@@ -41,6 +41,9 @@ class ToolCallStage:
         self._settled: str | None = None  # of the first answer
         self._failed = False
 
+    def lets_pass(self, text: str) -> bool:
+        return self._tells and not self._failed and self._detector.lets_pass(text)
+
     def feed(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
         out: list[AnswerEvent] = []
         for event in events:

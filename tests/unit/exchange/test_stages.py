@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from gateway.exchange.answer import AnswerEvent, Finished, FinishReason, ReasoningDelta, TextDelta, ToolCallDelta
-from gateway.exchange.stages import answer_stages
+from gateway.dify_api.answer_reader import AnswerReader
+from gateway.dify_api.app import AppMode
+from gateway.exchange.answer import (
+    AnswerEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Rejected,
+    TextDelta,
+    ToolCallDelta,
+)
+from gateway.exchange.forms.form import Form, FormAction
+from gateway.exchange.stages import answer_stages, pass_stages
 from gateway.exchange.thoughts.reasoning import Reasoning
 from gateway.exchange.tool_calling.call_syntax import CallSyntax
 from gateway.exchange.turn import Message, ResponseFormat, Role, ToolChoice, ToolSpec, Turn
@@ -82,3 +98,69 @@ def test_a_call_that_is_only_thought_of_is_none(wish: Reasoning, shown: str, siz
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == shown.format(call)
     assert [event for event in events if isinstance(event, ToolCallDelta)] == [ToolCallDelta(0, "{}", "0", "clock")]
     assert events[-1] == Finished(FinishReason.TOOL_CALLS, text=settled and shown.format(call))
+
+
+# --- texts that pass --------------------------------------------------------------------------------------------------
+
+STREAMS = sorted((Path(__file__).parents[2] / "traces").glob("*/*.sse"))
+SYNTAX = CallSyntax("x")
+TOOLS = ToolChoice((ToolSpec("clock"),))
+TURNS = {
+    "plain": TURN,
+    "inline": replace(TURN, reasoning=Reasoning.INLINE),
+    "dropped": replace(TURN, reasoning=Reasoning.DROP),
+    "cut": replace(TURN, stop=("END", "w3"), max_characters=20),
+    "held back": replace(TURN, hold_back=True),
+    "tools": replace(TURN, tool_choice=TOOLS, stream=True),
+    "tools, inline": replace(TURN, tool_choice=TOOLS, reasoning=Reasoning.INLINE),
+    "a call": replace(TURN, tool_choice=replace(TOOLS, required=True)),
+    "JSON": replace(TURN, response_format=ResponseFormat(), stream=True),
+}
+
+
+def shown(turn: Turn, batches: list[list[AnswerEvent]], *, passing: bool) -> list[object]:
+    """The answer behind all stages; `passing`: texts that pass a stage are not fed to it."""
+    stages = answer_stages(turn, SYNTAX, str, repr)
+    told: list[object] = []
+    for events in batches:
+        if passing:
+            events = pass_stages(stages, events)
+        else:
+            for stage in stages:
+                events = stage.feed(events)
+        told += [(event.error.code, str(event.error)) if isinstance(event, Failed) else event for event in events]
+        if events and isinstance(events[-1], Finished | Failed | Rejected):
+            break
+    return [(event.error.code, event.question) if isinstance(event, Rejected) else event for event in told]
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_a_text_that_passes_a_stage_is_what_feeding_it_gives(turn: Turn) -> None:
+    for path in STREAMS:
+        reader = AnswerReader(AppMode(json.loads(path.with_suffix(".json").read_bytes())["mode"]))
+        data = path.read_bytes()
+        batches = [reader.receive(data[at : at + 200]) for at in range(0, len(data), 200)] + [reader.receive_eof()]
+        assert shown(turn, batches, passing=True) == shown(turn, batches, passing=False), path
+
+
+CALL = SYNTAX.write("clock", {})
+FORM = Form("tok", "run", "Send it?", (), (FormAction("yes", "Yes"),))
+PIECES = st.sampled_from(
+    ["a ", "b\n", "\n\n", " ", "<think>", "</think>", "<", "`", "```\n", "END", '{"a": ', "1}", CALL]
+)
+BATCHES = st.lists(
+    st.builds(lambda text: [TextDelta(text)], PIECES)
+    | st.lists(st.builds(TextDelta, PIECES) | st.builds(ReasoningDelta, PIECES, st.booleans()), max_size=3),
+    max_size=12,
+)
+ENDS = st.sampled_from([Finished(), Finished(text="a <think>b</think> END"), Finished(form=FORM)])
+
+
+@given(st.sampled_from(list(TURNS.values())), BATCHES, ENDS)
+@example(TURNS["inline"], [[TextDelta("a ")], [TextDelta("<think>b</think>\n")], [TextDelta("c")]], Finished())
+@example(TURN, [[TextDelta("a ")]], Finished(form=FORM))
+def test_any_text_that_passes_a_stage_is_what_feeding_it_gives(
+    turn: Turn, batches: list[list[AnswerEvent]], end: Finished
+) -> None:
+    batches = [*batches, [end]]
+    assert shown(turn, batches, passing=True) == shown(turn, batches, passing=False)
