@@ -44,6 +44,8 @@ from gateway.web.wishes import CONVERSATION_HEADER, belonging, choosing, smoothi
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, ToolCallDelta, Finished, Failed)
 
+_fits_a_header = re.compile(r"[!-~]{1,100}").fullmatch
+
 
 class AnswerHandler(BodyHandler):
     """One request for an answer, streamed or whole."""
@@ -119,9 +121,9 @@ class AnswerHandler(BodyHandler):
 
     def _name_conversation(self, events: list[AnswerEvent]) -> None:
         """Tell in a header where the chat can go on, if Dify has told it by now."""
-        named = [event.conversation_id for event in events if isinstance(event, Started)]
-        if named and named[0] and re.fullmatch(r"[!-~]{1,100}", named[0]):
-            self.set_header(CONVERSATION_HEADER, named[0])
+        named = events[0].conversation_id if events and isinstance(events[0], Started) else None
+        if named and _fits_a_header(named):
+            self.set_header(CONVERSATION_HEADER, named)
 
     def _pacer(self, turn: Turn, app: App, headers: Mapping[str, str]) -> Pacer | None:
         """What evens out this answer's bursts, if somebody reads along."""
