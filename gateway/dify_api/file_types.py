@@ -64,6 +64,7 @@ _MEDIA_TYPE_OF = {extension: media_type for media_type, extension in reversed(_M
 # Dify up to 1.12 refuses names with these, later versions those with the first two; a header cannot carry controls.
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]+')
 _SUBTYPE = re.compile(r"[a-z0-9]{2,5}")
+_BLANK = "." + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 _LONGEST_READ = 4096  # characters at a name's end; to clean a megabyte of them would hold up everybody
 _LONGEST_NAME = 200  # Dify cuts longer ones at their first dot
 
@@ -128,7 +129,7 @@ def _name_in_url(attachment: Attachment) -> str:
 
 def _clean(name: str) -> str:
     name = name.replace("\\", "/").rpartition("/")[2][-_LONGEST_READ:]
-    name = _FORBIDDEN.sub("_", name).strip(" .")
+    name = _FORBIDDEN.sub("_", name).strip(_BLANK)
     if len(name) <= _LONGEST_NAME:
         return name
     extension = _extension(name)

@@ -224,7 +224,7 @@ async def test_leaving_before_dify_answers_is_joined_too(gateway: Gateway, simul
 
 async def test_the_only_reader_sets_the_pace(start_gateway: StartGateway, simulator: Simulator) -> None:
     gateway = await start_gateway(simulator, IDEMPOTENCY_BYTES=str(1 << 30))
-    text = "[[tiny=150000]]"
+    text = "[[tiny=60000]]"
 
     async def pauses() -> bool:
         transfers = gateway.services.dify._streams.transfers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.dify_api.file_types import file_type
@@ -85,6 +85,8 @@ def test_dify_measures_by_the_extension(name: str, size_class: str) -> None:
     st.none() | st.sampled_from(["image/png", "audio/x", "text/plain", "a/b", "video/x-y.z+w"]),
     st.sampled_from([INLINE, RemoteFile("https://x.example/%00%2e.%2fa"), RemoteFile("https://x.example/é.JPG")]),
 )
+@example(None, "\xa0", None, INLINE)
+@example(None, ". \u3000.", None, INLINE)
 def test_any_name_becomes_one_that_dify_takes(
     kind: FileKind | None, name: str | None, media_type: str | None, content: InlineFile | RemoteFile
 ) -> None:
