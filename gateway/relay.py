@@ -32,7 +32,7 @@ class LiveAnswer:
     def __init__(
         self, turn: Turn, app: App, belonging: Belonging, services: Services, timeline: RequestTimeline
     ) -> None:
-        self._syntax = CallSyntax(secrets.token_hex(4))
+        self._syntax = CallSyntax(secrets.token_hex(4) if turn.tool_choice else "")
         self._turn = turn
         self._app = app
         self._belonging = belonging

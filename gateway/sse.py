@@ -24,7 +24,7 @@ class SSEDecoder:
     """
 
     def __init__(self) -> None:
-        self.at_rest = False  # past the byte order mark, and no part of an event is held
+        self.at_rest = True  # no part of an event is held, nor of a byte order mark
         self._start: bytes | None = b""  # what of a byte order mark has come so far; None: past it
         self._ended_by_cr = False  # the last line ended with CR: an LF that comes first now belongs to it
         self._line: list[bytes] = []  # the pieces of an unfinished line; joined once, or a long line costs its square
@@ -35,9 +35,10 @@ class SSEDecoder:
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived; return the data of each event that is now whole."""
         if self.at_rest and (plain := _plain_events(data)) is not None:
+            self._start = None
             return plain
         events = self._feed(data)
-        self.at_rest = self._start is None and not (self._ended_by_cr or self._line or self._data)
+        self.at_rest = not (self._start or self._ended_by_cr or self._line or self._data)
         return events
 
     def _feed(self, data: bytes) -> list[bytes]:

@@ -51,7 +51,7 @@ class AnswerReader:
 
     def lose_text(self) -> None:
         """The stream broke and was taken up again: text may be missing, so only the settled text counts from now on."""
-        self._decoder = SSEDecoder()
+        self._decoder, self._template = SSEDecoder(), TextTemplate()
         self._run.text_lost = True
 
     def receive(self, data: bytes) -> list[AnswerEvent]:

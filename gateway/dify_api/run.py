@@ -193,7 +193,7 @@ class Run:
 
     def _missing_links(self) -> str:
         """A chatflow's text shows its files only where its author has put them; a workflow's outputs all do."""
-        if self.mode is AppMode.WORKFLOW or self._moderated:
+        if self.mode is AppMode.WORKFLOW or self._moderated or not self.files.links:
             return ""
         if isinstance(answer := self.outputs.get("answer"), str):
             self.files.show(answer)

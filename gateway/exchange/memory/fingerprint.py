@@ -12,17 +12,18 @@ System messages are left out, as front ends write the time of day into them; the
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from gateway.exchange.memory.keyed_hash import KeyedHash
 from gateway.exchange.memory.looked_up import bare_question
 from gateway.exchange.turn import Message, Role
 
 FINGERPRINT_BYTES = 8
 SYSTEM_FINGERPRINT_BYTES = 2
+NO_KEY = KeyedHash(b"")
 
 _LONGEST_MARKS = 4096  # characters that wait for more marks on the last one
 
@@ -47,7 +48,7 @@ class Transcript:
     `key` (TokenSeal.transcript_key) keeps who sees a fingerprint from checking guesses of what was said.
     """
 
-    def __init__(self, messages: Iterable[Message] = (), key: bytes = b"") -> None:
+    def __init__(self, messages: Iterable[Message] = (), key: KeyedHash = NO_KEY) -> None:
         self._key = key
         self._messages = hashlib.sha256()
         self._answer: _LongAnswer | None = None  # that is not finished
@@ -66,7 +67,7 @@ class Transcript:
 
     def fingerprint(self) -> bytes:
         """Of the messages so far, without an answer that is not finished."""
-        return hmac.digest(self._key, self._messages.digest(), "sha256")[:FINGERPRINT_BYTES]
+        return self._key.digest(self._messages.digest())[:FINGERPRINT_BYTES]
 
     def answered(self, text: str) -> bytes:
         """This is the whole answer, whatever was fed; a message like the others now. Gives the fingerprint with it."""
@@ -91,7 +92,7 @@ class Transcript:
         self._messages.update(_BORDERS[role] + digest)
 
 
-def system_fingerprint(messages: Iterable[Message], key: bytes = b"") -> bytes:
+def system_fingerprint(messages: Iterable[Message], key: KeyedHash = NO_KEY) -> bytes:
     """Of the system messages alone, in their order."""
     digests = hashlib.sha256()
     for message in messages:
@@ -101,8 +102,8 @@ def system_fingerprint(messages: Iterable[Message], key: bytes = b"") -> bytes:
 
 
 @lru_cache(maxsize=512)  # few apps are told another system text with each turn, and most are told none
-def _system_mac(key: bytes, digest: bytes) -> bytes:
-    return hmac.digest(key, b"system" + digest, "sha256")[:SYSTEM_FINGERPRINT_BYTES]
+def _system_mac(key: KeyedHash, digest: bytes) -> bytes:
+    return key.digest(b"system" + digest)[:SYSTEM_FINGERPRINT_BYTES]
 
 
 def seen(text: str) -> str:

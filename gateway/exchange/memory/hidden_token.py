@@ -20,6 +20,7 @@ import uuid
 from functools import lru_cache
 
 from gateway.exchange.memory.fingerprint import FINGERPRINT_BYTES, SYSTEM_FINGERPRINT_BYTES
+from gateway.exchange.memory.keyed_hash import KeyedHash
 from gateway.frozen import frozen
 
 VERSION = 1
@@ -58,7 +59,7 @@ class TokenSeal:
         self.is_pinned = bool(pinned)
         # What the conversation is pinned to is part of what was said in it.
         key = _key_for(_TRANSCRIPT_LABEL, app_key)
-        self.transcript_key = hmac.digest(key, pinned.encode("utf-8", "surrogatepass"), "sha256") if pinned else key
+        self.transcript_key = KeyedHash(key.digest(pinned.encode("utf-8", "surrogatepass"))) if pinned else key
 
     def seal(self, token: HiddenToken) -> bytes:
         """The token's bytes. Raises ValueError for a field that does not fit."""
@@ -88,13 +89,13 @@ class TokenSeal:
         return HiddenToken(conversation_id, message_id, rest[:FINGERPRINT_BYTES], rest[FINGERPRINT_BYTES:])
 
     def _mac(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, self._user + body, "sha256")[:MAC_BYTES]
+        return self._key.digest(self._user + body)[:MAC_BYTES]
 
 
 @lru_cache(maxsize=512)  # two for each app; a digest costs more than all the rest of a seal
-def _key_for(label: bytes, app_key: str) -> bytes:
+def _key_for(label: bytes, app_key: str) -> KeyedHash:
     # The secret is HMAC's message: as its key, "x" and "x\0" would give the same.
-    return hmac.digest(label, app_key.encode("utf-8", "surrogatepass"), "sha256")
+    return KeyedHash(KeyedHash(label).digest(app_key.encode("utf-8", "surrogatepass")))
 
 
 def _write_id(value: str | None) -> tuple[int, bytes]:

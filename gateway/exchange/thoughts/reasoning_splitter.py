@@ -66,7 +66,7 @@ class ReasoningSplitter:
 
     def end_piece(self) -> list[TextDelta | ReasoningDelta]:
         """What is written so far is whole: nothing that follows belongs to a tag or a block that is still open."""
-        out = self._scan(self._held, whole=True)
+        out = self._scan(self._held, whole=True) if self._held else []
         if self._end is not None:
             self._owed += self._end is THINK_END
             self._leave_block()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.exchange.memory import fingerprint, legacy_token
 from gateway.exchange.memory.fingerprint import Transcript, system_fingerprint
+from gateway.exchange.memory.keyed_hash import KeyedHash
 from gateway.exchange.memory.zero_width import SYMBOLS, gap, hide
 from gateway.exchange.turn import Message, Role
 
@@ -31,7 +32,7 @@ def of(text: str) -> bytes:
 
 
 def finger(history: Iterable[Message], key: bytes = b"") -> bytes:
-    return Transcript(history, key).fingerprint()
+    return Transcript(history, KeyedHash(key)).fingerprint()
 
 
 def pieces_of(text: str, cuts: list[int]) -> list[str]:
@@ -244,13 +245,14 @@ def test_two_messages_are_not_one_and_their_order_counts() -> None:
 
 def test_another_key_gives_another_fingerprint() -> None:
     assert finger(HISTORY, b"one") != finger(HISTORY, b"two")
-    assert system_fingerprint([Message(SYSTEM, "s")], b"one") != system_fingerprint([Message(SYSTEM, "s")], b"two")
+    said = [Message(SYSTEM, "s")]
+    assert system_fingerprint(said, KeyedHash(b"one")) != system_fingerprint(said, KeyedHash(b"two"))
 
 
 def test_the_fingerprint_does_not_change_by_accident() -> None:
     # Tokens in clients' histories hold it: another value starts every conversation anew.
     assert finger([Message(USER, " Grüße ①\r\n"), Message(ASSISTANT, "é")], b"key").hex() == "736c5a7386bc509d"
-    assert system_fingerprint([Message(SYSTEM, "Be brief.")], b"key").hex() == "2efd"
+    assert system_fingerprint([Message(SYSTEM, "Be brief.")], KeyedHash(b"key")).hex() == "2efd"
 
 
 # System messages ---------------------------------------------------------------------------------------------------

@@ -189,9 +189,9 @@ def test_tokens_do_not_open_each_others_seals(app_key: str, user: str, more: str
 
 
 def test_the_keys_of_tokens_and_transcripts_differ_by_app_and_purpose() -> None:
-    keys = {TokenSeal("app-key", "ann").transcript_key, TokenSeal("app-kez", "ann").transcript_key, SEAL._key}
-    assert len(keys) == 3
-    assert TokenSeal("app-key", "bob").transcript_key == SEAL.transcript_key
+    keys = [TokenSeal("app-key", "ann").transcript_key, TokenSeal("app-kez", "ann").transcript_key, SEAL._key]
+    assert len({key.digest(b"") for key in keys}) == 3
+    assert TokenSeal("app-key", "bob").transcript_key.digest(b"") == SEAL.transcript_key.digest(b"")
 
 
 def test_the_key_is_not_shown() -> None:
