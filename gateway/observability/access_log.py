@@ -6,10 +6,10 @@ import logging
 import time
 
 _LOG = logging.getLogger("gateway.access")
-_EVENT = "request"
 
 # What all its records have in common: who logs, from where, in which process.
-_COMMON = vars(logging.LogRecord(_LOG.name, logging.INFO, __file__, 0, _EVENT, (), None, "log_request"))
+_ANY = logging.LogRecord(_LOG.name, logging.INFO, __file__, 0, "request", (), None, "log_request")
+_COMMON = {**vars(_ANY), "fields": {}}
 
 
 class AccessRecord(logging.LogRecord):
@@ -18,14 +18,11 @@ class AccessRecord(logging.LogRecord):
     fields: dict[str, object]
 
     def __init__(self, fields: dict[str, object]) -> None:
-        now = time.time()
-        vars(self).update(
-            _COMMON,
-            created=now,
-            msecs=now % 1 * 1000 // 1,
-            relativeCreated=_COMMON["relativeCreated"] + (now - _COMMON["created"]) * 1000,
-            fields=fields,
-        )
+        self.__dict__ = _COMMON.copy()  # as large as it will be, which is half of the time that `update` takes
+        self.created = now = time.time()
+        self.msecs = now % 1 * 1000 // 1
+        self.relativeCreated += (now - _COMMON["created"]) * 1000
+        self.fields = fields
 
 
 def is_wanted() -> bool:
