@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.web.base import ApiHandler
+from gateway.web.header_fields import body_length
 from gateway.web.limited_body import LimitedBody
 
 
@@ -15,9 +16,9 @@ class BodyHandler(ApiHandler):
 
     def prepare(self) -> None:
         super().prepare()
-        length = self.request.headers.get("Content-Length", "")
-        if "Expect" in self.request.headers and length.isdigit():
-            self._body.expect(int(length))
+        headers = self.request.headers
+        if "Expect" in headers and (length := body_length(headers)) is not None:
+            self._body.expect(length)
 
     def data_received(self, chunk: bytes) -> None:
         self._body.add(chunk)

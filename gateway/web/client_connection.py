@@ -23,7 +23,7 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
-from gateway.web.header_fields import read_head
+from gateway.web.header_fields import body_length, read_head
 
 _HEAD_SECONDS = 75.0  # for slow heads and for idle kept-alive connections
 _BODY_SECONDS = 60.0
@@ -65,8 +65,8 @@ class Exchange(HTTP1Connection):
         """The request's whole body has come with its head, and nobody waits to be asked for it."""
         if "Transfer-Encoding" in headers or "Expect" in headers:
             return False
-        length = headers.get("Content-Length", "0")
-        return length.isdecimal() and int(length) <= self.stream._read_buffer_size
+        length = body_length(headers)
+        return length is not None and length <= self.stream._read_buffer_size
 
     def take_body(self, headers: HTTPHeaders) -> bytes:
         """The body that has come with its head. From here on the client is watched, as no read sees it leave."""

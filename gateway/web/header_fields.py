@@ -30,6 +30,12 @@ class HeaderFields(HTTPHeaders):
         return default if value is None else value
 
 
+def body_length(headers: HTTPHeaders) -> int | None:
+    """How long a request says that its body is; None where what it says is for Tornado to judge."""
+    length = headers.get("Content-Length", "0")
+    return int(length) if len(length) < 20 and length.isdecimal() else None  # Python reads no number of 5,000 digits
+
+
 def read_head(head: str) -> tuple[str, HeaderFields] | None:
     """The start line and the headers of a request; None where something about them is not plain."""
     if not (found := _as_head(head)):

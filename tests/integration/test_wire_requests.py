@@ -32,7 +32,7 @@ async def said(gateway: Gateway, *sent: bytes, pause: float = 0.0) -> bytes:
 
 def head(**headers: str) -> bytes:
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n{lines}\r\n".encode()
+    return f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n{lines}\r\n".encode("latin1")
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -72,6 +72,9 @@ async def test_who_asks_whether_to_send_the_body_is_told(start_gateway: StartGat
     assert answer.startswith(b"HTTP/1.1 413")
     answer = await said(gateway, head(Content_Length="2001", **expects) + b"x" * 2001)  # who does not wait for it
     assert answer.startswith(b"HTTP/1.1 413")
+    for length in ("9" * 5000, "\xb2"):
+        answer = await said(gateway, head(Content_Length=length, **expects), pause=0.02)
+        assert answer.endswith(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 async def test_who_is_refused_with_a_body_that_was_read_keeps_the_connection(
@@ -128,6 +131,8 @@ async def test_a_head_without_a_body(gateway: Gateway) -> None:
         head(Content_Length="5", Transfer_Encoding="chunked"),
         head(Content_Length="five"),
         head(Content_Length="99999999999999"),
+        head(Content_Length="9" * 5000),
+        head(Content_Length="\xb2"),
         head(Transfer_Encoding="gzip"),
         head(Transfer_Encoding="chunked") + b"hello\r\n",
     ],
