@@ -187,7 +187,7 @@ class ClientConnection(HTTP1ServerConnection):
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
         exchange: Exchange | None = None
         try:
-            while True:
+            while not self.stream.closed():  # who has left may have sent more requests, and waits for no answer
                 exchange = Exchange(self.stream, self.params, self.context, is_first=exchange is None)
                 try:
                     if not await exchange.read_response(delegate.start_request(self, exchange)):

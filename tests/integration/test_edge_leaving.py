@@ -62,6 +62,19 @@ async def test_a_client_of_a_whole_answer_that_sent_more_and_left_is_noticed(
     assert len(stops(simulator)) == 1
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_further_requests_of_a_client_that_has_left_are_not_asked(
+    start_gateway: StartGateway, simulator: Simulator, stream: bool
+) -> None:
+    gateway = await start_gateway(simulator, KEEP_ALIVE_SECONDS="0.2")
+    more = request_bytes("Demo Chatbot", stream=stream) * 3
+    _, writer = await send_request(gateway.port, "Demo Chatbot", "[[n=500 delay=0.02]]", stream=stream, more=more)
+    await until(lambda: simulator.runs and simulator.runs[0].tokens)
+    writer.close()
+    await until(lambda: simulator.runs[0].state == "stopped" and gateway.server.open_connections == 0)
+    assert len(simulator.runs) == 1
+
+
 @pytest.mark.parametrize("how", ["fin", "rst", "stays"])
 async def test_a_unix_sockets_client_that_sent_more_and_left_is_noticed(
     start_gateway: StartGateway, simulator: Simulator, tmp_path: Path, how: str
