@@ -107,11 +107,12 @@ class Exchange(HTTP1Connection):
             self._expected_content_remaining = 0
         elif has_length:
             self._expected_content_remaining = parse_int(headers["Content-Length"])
-        lines = [f"HTTP/1.1 {code} {start_line.reason}", *(f"{name}: {value}" for name, value in headers.get_all())]
-        head = "\r\n".join(lines)
-        if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
-            raise ValueError(f"Illegal characters (CR or LF) in header: {head!r}")
-        data = b"%b\r\n\r\n" % head.encode("latin1")
+        lines = [f"HTTP/1.1 {code} {start_line.reason}"]
+        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+        text = "".join(lines)
+        if "\n" in text or "\r" in text:
+            raise ValueError(f"Illegal characters (CR or LF) in header: {lines!r}")
+        data = ("\r\n".join(lines) + "\r\n\r\n").encode("latin1")
         return self._put(data + self._format_chunk(chunk) if chunk else data) or _done()
 
     def write(self, chunk: bytes) -> Future[None]:

@@ -11,7 +11,6 @@ from tornado.concurrent import Future, future_set_result_unless_cancelled
 from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
-    HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
     format_timestamp,
@@ -20,6 +19,7 @@ from tornado.web import Application
 
 from gateway.services import Services
 from gateway.web.client_connection import Exchange
+from gateway.web.client_request import ClientRequest
 from gateway.web.routes import RouteTable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RequestDelegate(HTTPMessageDelegate):
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
         application, exchange = self._application, self._exchange
-        request = HTTPServerRequest(connection=exchange, start_line=start_line, headers=headers)
+        request = ClientRequest(exchange, start_line, headers)
         handler_class, given, path_args = application.routes.find(request.path)
         handler = handler_class(application, request, **given)
         request._body_future = Future()

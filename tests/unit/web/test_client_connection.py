@@ -206,6 +206,25 @@ async def test_what_the_kernel_does_not_take_follows_in_order() -> None:
     assert waits[-1].exception() is None
 
 
+async def test_the_end_goes_with_what_is_last_and_nothing_comes_behind_it() -> None:
+    near, far = socket.socketpair()
+    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+    exchange._request_start_line = RequestStartLine("GET", "/", "HTTP/1.1")
+    exchange._request_headers = HTTPHeaders()
+    exchange._read_finished = True
+    exchange.write_headers(ResponseStartLine("", 200, "OK"), HTTPHeaders())
+    far.recv(1 << 16)
+    exchange.is_ending = True
+    assert exchange.send(b"abc") is None
+    assert far.recv(1 << 16) == b"3\r\nabc\r\n0\r\n\r\n"
+    assert exchange.send(b"more") is None
+    exchange.finish()
+    assert exchange._finish_future.done()
+    exchange.stream.close()
+    assert far.recv(1 << 16) == b""
+    far.close()
+
+
 async def test_a_write_to_a_client_that_has_left_fails() -> None:
     near, far = socket.socketpair()
     exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
