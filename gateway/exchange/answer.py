@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from itertools import groupby
 
 from gateway.errors import GatewayError
 from gateway.exchange.citation import Citation
@@ -143,13 +142,16 @@ def coalesced(events: list[AnswerEvent]) -> list[AnswerEvent]:
     if len(events) < 2:
         return events
     made: list[AnswerEvent] = []
-    for event, texts in groupby(events, key=lambda event: None if isinstance(event, TextDelta) else event):
-        pieces = list(texts)
-        if event is None and len(pieces) > 1:
-            made.append(TextDelta("".join(piece.text for piece in pieces if isinstance(piece, TextDelta))))
-        else:
-            made += pieces
-    return made
+    texts: list[str] = []
+    for event in events:
+        if type(event) is TextDelta:
+            texts.append(event.text)
+            continue
+        if texts:
+            made.append(TextDelta("".join(texts)))
+            texts = []
+        made.append(event)
+    return [*made, TextDelta("".join(texts))] if texts else made
 
 
 AnswerEvent = Started | TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed | Rejected

@@ -64,14 +64,14 @@ class ChatStreamRenderer:
     def render(self, events: Sequence[AnswerEvent]) -> bytes:
         if len(events) == 1 and type(event := events[0]) is TextDelta and not self._role_frame:  # nearly always
             self._length += len(event.text)
-            return (self._text_head + encode_basestring_ascii(event.text) + self._text_tail).encode("ascii")
+            return f"{self._text_head}{encode_basestring_ascii(event.text)}{self._text_tail}".encode("ascii")
         frames = "".join([self._render_event(event) for event in events]).encode("ascii")
         return self.begin() + frames if frames else b""
 
     def _render_event(self, event: AnswerEvent) -> str:
         if isinstance(event, TextDelta):
             self._length += len(event.text)
-            return self._text_head + encode_basestring_ascii(event.text) + self._text_tail
+            return f"{self._text_head}{encode_basestring_ascii(event.text)}{self._text_tail}"
         if isinstance(event, ReasoningDelta):
             thought = encode_basestring_ascii(event.text)
             return self._delta_frame(f'{{"reasoning_content":{thought},"content":""}}')

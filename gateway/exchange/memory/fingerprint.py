@@ -39,9 +39,6 @@ _INVISIBLE = re.compile(
 _INVISIBLE_LATIN = bytes(code for code in range(256) if _INVISIBLE.match(chr(code)))
 
 
-_BORDERS = {role: role.encode().ljust(16, b"\0") for role in Role}  # what a message begins with
-
-
 class Transcript:
     """Messages, then the answer to them; an answer of any length in constant memory.
 
@@ -62,8 +59,9 @@ class Transcript:
             text = bare_question(text)
         elif role is Role.ASSISTANT:
             text = _behind_thoughts(text)
-        if role is not Role.SYSTEM:
-            self._append(role, _digest(text))
+        elif role is Role.SYSTEM:
+            return
+        self._append(role, _digest(text))
 
     def fingerprint(self) -> bytes:
         """Of the messages so far, without an answer that is not finished."""
@@ -89,7 +87,7 @@ class Transcript:
 
     def _append(self, role: Role, digest: bytes) -> None:
         # Digests have one length, so no text can imitate the border between two messages.
-        self._messages.update(_BORDERS[role] + digest)
+        self._messages.update(role.encode().ljust(16, b"\0") + digest)
 
 
 def system_fingerprint(messages: Iterable[Message], key: KeyedHash = NO_KEY) -> bytes:
