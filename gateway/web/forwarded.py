@@ -9,6 +9,7 @@ import ipaddress
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 Networks = Sequence[IPv4Network | IPv6Network]
@@ -16,13 +17,16 @@ Networks = Sequence[IPv4Network | IPv6Network]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")  # it goes into headers, logs and exemplars
 _LONGEST_CHAIN = 20  # proxies that one request may have come through
 
+# A proxy comes with every request and a client again and again; what is no address raises, and is not kept.
+_ip_address = lru_cache(maxsize=256)(ipaddress.ip_address)
+
 
 def is_trusted(address: str, proxies: Networks) -> bool:
     """Whether this is the address of a configured proxy; a Unix socket has none."""
     if not proxies:
         return False
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = _ip_address(address)
     except ValueError:
         return False
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
@@ -49,7 +53,7 @@ def client_address(peer: str, headers: Mapping[str, str], proxies: Networks) -> 
         if not is_trusted(address, proxies):
             break
         try:
-            address = str(ipaddress.ip_address(hop.strip()))
+            address = str(_ip_address(hop.strip()))
         except ValueError:
             break
     return address

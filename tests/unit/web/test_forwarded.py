@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.web.forwarded import client_address, is_trusted, request_id
+from gateway.web.forwarded import _ip_address, client_address, is_trusted, request_id
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1"), ip_network("fd00::/8"))
 
@@ -69,3 +69,15 @@ def test_any_other_is_replaced(peer: str, given: str) -> None:
 )
 def test_the_client_is_whom_the_last_proxy_of_ours_saw(peer: str, chain: str, client: str) -> None:
     assert client_address(peer, {"X-Forwarded-For": chain}, PROXIES) == client
+
+
+def test_what_is_no_address_is_not_remembered() -> None:
+    before = _ip_address.cache_info().currsize
+    for number in range(5):
+        client_address("10.0.0.1", {"X-Forwarded-For": f"invented {number}"}, PROXIES)
+    assert _ip_address.cache_info().currsize <= before + 1  # the proxy's
+
+
+def test_an_address_is_read_the_same_again() -> None:
+    chain = {"X-Forwarded-For": "2001:DB8::7, ::ffff:10.0.0.2"}
+    assert [client_address("10.0.0.1", chain, PROXIES) for _ in range(3)] == ["2001:db8::7"] * 3
