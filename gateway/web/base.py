@@ -179,8 +179,9 @@ class ApiHandler(RequestHandler):
                 access_log.log_request(names | self.timeline.fields(status))
             if self.span is not None:
                 self.span.end(self.timeline, status)
-        if self.timeline.error is not None:
-            self.timeline.error.with_traceback(None)  # its frames know this handler, which would go round with it
+        error: BaseException | None = self.timeline.error
+        while error is not None:  # its frames, and its cause's, know this handler, which would go round with it
+            error = error.with_traceback(None).__context__
 
 
 class UnknownRouteHandler(ApiHandler):

@@ -94,3 +94,11 @@ class RequestDelegate(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         if self._handler is not None:
             self._handler.on_connection_close()
+            self._handler._break_cycles()  # one that waited for its body ends without an answer, which would do it
+            self._handler.request._body_future.add_done_callback(_forget_frames)
+
+
+def _forget_frames(body: Future[None]) -> None:
+    """The handler has met the error by now, and it knows the handler."""
+    if (error := body.exception()) is not None:
+        error.with_traceback(None)

@@ -128,6 +128,9 @@ async def test_an_answer_leaves_nothing_for_the_garbage_collector(gateway: Gatew
             await gateway.chat(model, "[[fail=500]]")
             await gateway.stream(model, "[[n=5 fail=429]]")
             await gateway.chat("unknown")
+            await gateway.http.post("/v1/chat/completions", content=b"{")
+            form = {"Content-Type": "multipart/form-data; boundary=y"}
+            await gateway.http.post("/v1/files", content=b"x", headers=form)
             for end in (lambda writer: writer.close(), reset):
                 reader, writer = await send_request(gateway.port, model, "[[n=500 delay=0.02]]")
                 await reader.readuntil(b"w3")
@@ -135,6 +138,10 @@ async def test_an_answer_leaves_nothing_for_the_garbage_collector(gateway: Gatew
                 _, writer = await send_request(gateway.port, model, "[[first=0.1 n=500 delay=0.02]]")
                 await asyncio.sleep(0.03)
                 end(writer)  # before Dify's head
+                _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+                writer.write(request_bytes(model)[:-9])
+                await asyncio.sleep(0.01)
+                end(writer)  # within the body
         await until(lambda: gateway.services.dify.open_streams == 0 and gateway.server.open_connections <= 1)
         await gateway.services.background.finish(5)
 
