@@ -99,6 +99,8 @@ class Exchange(HTTP1Connection):
         if version == "HTTP/1.1":
             if self._disconnect_on_finish:
                 headers["Connection"] = "close"
+        elif not has_length and method != "HEAD" and code not in (204, 304):
+            self._disconnect_on_finish = True  # an old client knows by nothing else where the body ends
         elif self._request_headers.get("Connection", "").lower() == "keep-alive":
             headers["Connection"] = "Keep-Alive"
         if self._chunking_output:

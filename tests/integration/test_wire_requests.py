@@ -105,11 +105,13 @@ async def test_a_body_that_nobody_takes_is_read_and_not_kept(gateway: Gateway, p
     writer.close()
 
 
-async def test_a_client_of_http_1_0_gets_a_stream_that_ends_with_the_connection(gateway: Gateway) -> None:
-    sent = request_bytes("Demo Chatbot", "[[n=3]]").replace(b"HTTP/1.1", b"HTTP/1.0")
+@pytest.mark.parametrize("more", [b"", b"Connection: keep-alive\r\n"])
+async def test_a_client_of_http_1_0_gets_a_stream_that_ends_with_the_connection(gateway: Gateway, more: bytes) -> None:
+    sent = request_bytes("Demo Chatbot", "[[n=3]]").replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\n" + more)
     answer = await said(gateway, sent)
-    _, _, body = answer.partition(b"\r\n\r\n")
-    assert b"chunked" not in answer
+    first, _, body = answer.partition(b"\r\n\r\n")
+    assert b"chunked" not in first
+    assert b"Keep-Alive" not in first
     assert body.startswith(b"data: ")
     assert body.endswith(b"data: [DONE]\n\n")
 

@@ -166,6 +166,8 @@ async def written(connection: type[HTTP1Connection], *, version: str, ends: bool
 async def test_an_answer_is_written_as_by_tornado(version: str, ends: bool, header: str, status: int) -> None:
     if status == 204 and header == "length":
         pytest.skip("an error in the handler")
+    if version == "HTTP/1.0" and status != 204 and (header == "kept" or not (header or ends)):
+        pytest.skip("Tornado does not end a body that only the connection's end can end")
     ours = await written(Exchange, version=version, ends=ends, header=header, status=status)
     assert ours == await written(HTTP1Connection, version=version, ends=ends, header=header, status=status)
 
