@@ -15,6 +15,8 @@ from prometheus_client.samples import Exemplar
 Label = TypeVar("Label")
 Child = TypeVar("Child")
 
+_named = tuple.__new__  # what a named tuple's own `__new__` calls, without its layer of Python
+
 
 class Count(Protocol):
     """A series' `inc` or `observe`. An exemplar has labels, of 128 characters at most, and a time of day."""
@@ -41,7 +43,7 @@ def counter(series: Counter) -> Count:
     def inc(value: float, exemplar: dict[str, str] | None = None, now: float | None = None, /) -> None:
         total._value += value
         if exemplar is not None:
-            total._exemplar = Exemplar(exemplar, value, now)
+            total._exemplar = _named(Exemplar, (exemplar, value, now))
 
     return inc
 
@@ -55,6 +57,6 @@ def observer(series: Histogram) -> Count:
         bucket._value += 1
         total._value += value
         if exemplar is not None:
-            bucket._exemplar = Exemplar(exemplar, value, now)
+            bucket._exemplar = _named(Exemplar, (exemplar, value, now))
 
     return observe

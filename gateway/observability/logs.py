@@ -19,6 +19,10 @@ from gateway.scrub import scrub
 # Fields that come again and again with the same few values: how they look is worked out once.
 _RECURRING = frozenset({"address", "endpoint", "model", "client", "memory", "error"})
 
+# The ids of requests and traces come once each, but in a form that can hold no key and needs no quotes.
+_IDS = frozenset({"request_id", "trace_id"})
+_ID = re.compile("(req_)?[0-9a-f]+")
+
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -104,6 +108,8 @@ def _words(fields: dict[str, Any]) -> str:
             words.append(f"{name}={value}")
         elif kind is str and name in _RECURRING:
             words.append(_recurring_word(name, value))
+        elif kind is str and name in _IDS and _ID.fullmatch(value):
+            words.append(f"{name}={value}")
         else:
             words.append(_word(name, value))
     return " ".join(words)

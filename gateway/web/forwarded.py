@@ -6,8 +6,8 @@ Anybody can write X-Forwarded-For and X-Request-ID, so they count for nothing un
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
@@ -38,7 +38,7 @@ def request_id(peer: str, headers: Mapping[str, str], proxies: Networks) -> str:
     """The balancer's id of this request, so that one search finds it in both logs; else a new one."""
     if is_trusted(peer, proxies) and _REQUEST_ID.fullmatch(given := headers.get("X-Request-ID", "")):
         return given
-    return f"req_{secrets.token_hex(12)}"
+    return f"req_{os.urandom(12).hex()}"
 
 
 def client_address(peer: str, headers: Mapping[str, str], proxies: Networks) -> str:

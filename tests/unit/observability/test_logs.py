@@ -194,9 +194,14 @@ def test_anything_can_be_logged(message: str, fields: dict[str, object]) -> None
 # --- quickly, and the same --------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(
-    ["request_id", "address", "endpoint", "model", "client", "error", "memory", "seconds", "api_key"]
+    ["request_id", "trace_id", "address", "endpoint", "model", "client", "error", "memory", "seconds", "api_key"]
 )
-TEXTS = st.sampled_from([*KEYS, "chat", "Demo Chatbot", "модель", "", "a=b", "1", "api", "app-", "Bearer"]) | st.text()
+IDS = st.from_regex(r"\A(req_)?[0-9a-f]{8,32}\Z")
+TEXTS = (
+    IDS
+    | st.sampled_from([*KEYS, "chat", "Demo Chatbot", "модель", "", "a=b", "1", "api", "app-", "Bearer"])
+    | st.text()
+)
 VALUES = TEXTS | st.integers() | st.floats() | st.booleans() | st.none() | st.sampled_from(AppMode) | st.lists(TEXTS)
 
 
