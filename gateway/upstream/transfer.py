@@ -57,8 +57,8 @@ class Transfer:
         self._upload: BytesIO | None = None
         self._unsent = 0  # bytes of it
         self._chunks: list[bytes] = []
-        self._buffered = 0
         self._wanted = True  # a reader waits, or will soon
+        self._room = HIGH_WATER_BYTES  # how much more is taken; one chunk that is wanted is taken whole
         self._paused = False
         self._doorbell = Doorbell()
         self._status = 0
@@ -93,7 +93,9 @@ class Transfer:
 
     async def read(self) -> bytes:
         """Wait for bytes and take all that are there; b"" at the end. Raises the error that cut the body."""
-        self._wanted = True
+        if not self._chunks:
+            self._wanted = True
+            self._room = HIGH_WATER_BYTES
         while not self._chunks:
             if self._paused:
                 self._resume()
@@ -108,8 +110,8 @@ class Transfer:
                     await self._wait()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
-        self._buffered = 0
         self._wanted = False
+        self._room = READ_AHEAD_BYTES
         return body
 
     async def read_all(self, limit: int) -> bytes:
@@ -202,15 +204,16 @@ class Transfer:
     # --- inside libcurl -----------------------------------------------------------------------------------------------
 
     def _receive(self, chunk: bytes) -> Any:
-        size = self._buffered + len(chunk)
-        if size > READ_AHEAD_BYTES and (not self._wanted or (self._chunks and size > HIGH_WATER_BYTES)):
+        chunks = self._chunks
+        room = self._room - len(chunk)
+        if room < 0 and (chunks or not self._wanted):
             self._paused = True
             self.pauses += 1
             return pycurl.WRITEFUNC_PAUSE  # libcurl keeps this chunk and brings it again
-        if not self._chunks:
+        if not chunks:
             self._arrives()
-        self._chunks.append(chunk)
-        self._buffered = size
+        chunks.append(chunk)
+        self._room = room
         return None
 
     def _receive_header(self, line: bytes) -> None:
