@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 import time
@@ -39,6 +38,7 @@ from gateway.web.body_handler import BodyHandler
 from gateway.web.client_watch import ClientWatch
 from gateway.web.event_stream import EventStreamWriter, Heartbeat, until_taken
 from gateway.web.paced_answer import PacedAnswer
+from gateway.web.patience import Patience
 from gateway.web.wishes import CONVERSATION_HEADER, belonging, choosing, smoothing, with_wishes
 
 # What a stream waits for before it commits to a 200.
@@ -180,7 +180,7 @@ class AnswerHandler(BodyHandler):
         status; at most `commit_after` seconds."""
         events: list[AnswerEvent] = []
         try:
-            async with asyncio.timeout(commit_after):
+            with Patience(self.heartbeat, commit_after):
                 while batch := await answer.next_batch():
                     self.timeline.received(batch)
                     events += batch

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 IGNORED_HEADER = "x-ignored-parameters"  # of an answer: what the request asked for and no app can be told
 
+_NOBODY = ClientKey("")
 _SHOWN_TO_BROWSERS = ", ".join(
     ("x-request-id", "traceparent", "retry-after", "x-should-retry", IGNORED_HEADER, CONVERSATION_HEADER)
 )
@@ -51,7 +52,7 @@ class ApiHandler(RequestHandler):
 
     def initialize(self) -> None:
         clock = self.services.clock
-        self.client_key = ClientKey("")
+        self.client_key = _NOBODY
         self.timeline = RequestTimeline(clock, self.endpoint_name, clock(), self.request_id, self.traceparent)
 
     def clear(self) -> None:
@@ -91,8 +92,10 @@ class ApiHandler(RequestHandler):
         if self.needs_client_key and self.request.method != "OPTIONS":  # browsers ask without the key
             self.client_key = client_key(self.request.headers.get("Authorization"), self.services.settings)
             client = self.timeline.client = self.client_key.label
-            settings, given = self.services.settings, self.request.headers.get("X-Request-ID")
-            if is_traced(settings.trace_requests, self.request_id, given, client):
+            settings = self.services.settings
+            if (wanted := settings.trace_requests) and is_traced(
+                wanted, self.request_id, self.request.headers.get("X-Request-ID"), client
+            ):
                 self.timeline.trace = RequestTrace(self.request_id, with_text=settings.trace_text)
 
     def data_received(self, chunk: bytes) -> None:

@@ -15,7 +15,7 @@ from tornado.web import RequestHandler
 from gateway.sse import KEEP_ALIVE
 from gateway.web.client_connection import Exchange
 
-_SLOWEST_BEAT_SECONDS = 1.0
+_FASTEST_BEAT_SECONDS, _SLOWEST_BEAT_SECONDS = 0.01, 1.0
 
 
 async def until_taken(handler: RequestHandler, written: asyncio.Future[None], patience: float) -> None:
@@ -116,7 +116,7 @@ class Heartbeat:
 
     def add(self, answer: Beating) -> None:
         self._answers.add(answer)
-        period = min(_SLOWEST_BEAT_SECONDS, answer.silence / 4) * 1000
+        period = max(_FASTEST_BEAT_SECONDS, min(_SLOWEST_BEAT_SECONDS, answer.silence / 4)) * 1000
         if not self._periodic.is_running() or period < self._periodic.callback_time:
             self._periodic.stop()
             self._periodic.callback_time = period
