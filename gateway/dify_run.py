@@ -41,11 +41,15 @@ class DifyRun:
     A batch is everything that one read of the socket brought; the empty batch means that the run is over.
     """
 
-    def __init__(self, app: App, user: str, services: Services, timeline: RequestTimeline) -> None:
+    def __init__(
+        self, app: App, user: str, services: Services, timeline: RequestTimeline, *, collected: bool = False
+    ) -> None:
+        """`collected`: nobody sees the answer grow, so its pieces may come in larger batches."""
         self.started: Started | None = None  # once Dify has told the run's ids
         self.sent = False  # Dify may have the question
         self._app = app
         self._user = user
+        self._collected = collected
         self._services = services
         self._timeline = timeline
         self._trace = timeline.trace
@@ -139,6 +143,8 @@ class DifyRun:
             if self.started is None:
                 self._note_start(events)
             if events:
+                if self._collected and type(events[-1]) is not Started:  # ids and first text are told at once
+                    self._transfer.patient = True
                 return events
         return []
 

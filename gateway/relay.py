@@ -48,7 +48,7 @@ class LiveAnswer:
 
     async def __aenter__(self) -> LiveAnswer:
         question = Question(self._turn, self._syntax, self._app, self._belonging, self._services, self._timeline)
-        run = DifyRun(self._app, question.user, self._services, self._timeline)
+        run = self._new_run(question.user, self._timeline)
         run.begin(question.asking(run))
         self._question, self._run = question, run
         self._services.answers_in_flight += 1
@@ -79,6 +79,9 @@ class LiveAnswer:
         self._run.end(is_answered=self._complete and self._app.mode.has_conversations)
         self._stages = ()  # one of them refers back here, and the garbage collector comes rarely
 
+    def _new_run(self, user: str, timeline: RequestTimeline) -> DifyRun:
+        return DifyRun(self._app, user, self._services, timeline, collected=not self._turn.stream)
+
     def _ask_again(self, rejected: Rejected) -> list[AnswerEvent]:
         """Ask the app once more; not a second time."""
         if self._rejected is not None:
@@ -93,7 +96,7 @@ class LiveAnswer:
         self._run.end()
         # The times of a request are those of its first answer.
         timeline = RequestTimeline(self._services.clock, self._timeline.endpoint, self._timeline.arrived_at)
-        self._run = DifyRun(self._app, self._question.user, self._services, timeline)
+        self._run = self._new_run(self._question.user, timeline)
         self._run.begin(self._run.ask(call))
         return []
 

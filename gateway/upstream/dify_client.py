@@ -233,6 +233,8 @@ class DifyClient:
         for transfer in self._streams.transfers:
             if late := overdue(transfer, self.settings, now):
                 transfer.cancel(late)
+            else:
+                transfer.wake()
 
 
 def retry_after(head: ResponseHead) -> int | None:

@@ -15,6 +15,7 @@ from gateway.frozen import frozen
 from gateway.upstream.doorbell import Doorbell
 
 HIGH_WATER_BYTES = 16 * 1024  # what one read brings at most
+PATIENT_BYTES = 8 * 1024  # what wakes a patient reader
 READ_AHEAD_BYTES = 4 * 1024  # what is taken while nobody waits for it; libcurl holds what it had read
 
 
@@ -67,6 +68,7 @@ class Transfer:
         self._interruption: Exception | None = None
         self._ended = False
         self._error: GatewayError | None = None
+        self.patient = False  # the reader collects: it is woken for much, for the end, and by `wake`
         self.on_end: Callable[[], None] = _nothing
         self.started_at = clock()
         self.last_byte_at = self.started_at  # any byte of the answer
@@ -184,7 +186,13 @@ class Transfer:
     def arrived(self) -> None:
         """What this turn of libcurl brought is complete: the reader may have it."""
         self.last_byte_at = self._clock()
-        self._doorbell.ring()
+        if not self.patient or self._ended or self._room < HIGH_WATER_BYTES - PATIENT_BYTES:
+            self._doorbell.ring()
+
+    def wake(self) -> None:
+        """Let a patient reader have what is there by now."""
+        if self.patient and self._chunks:
+            self._doorbell.ring_soon()
 
     def _note_connect(self) -> None:
         """Ask libcurl, which answers only outside of its callbacks."""
@@ -210,7 +218,7 @@ class Transfer:
             self._paused = True
             self.pauses += 1
             return pycurl.WRITEFUNC_PAUSE  # libcurl keeps this chunk and brings it again
-        if not chunks:
+        if not chunks or self.patient:
             self._arrives()
         chunks.append(chunk)
         self._room = room

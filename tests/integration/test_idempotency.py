@@ -356,9 +356,9 @@ async def test_an_sdks_stream_is_joined_until_its_first_byte(gateway: Gateway, s
 async def test_an_sdks_retry_is_never_refused(start_gateway: StartGateway, simulator: Simulator) -> None:
     gateway = await start_gateway(simulator, IDEMPOTENCY_BYTES=str(1 << 20))
     text = "[[n=2000 delay=0.001]]"
-    first = asyncio.create_task(ask(gateway, None, text, **attempt(0)))
+    first = asyncio.create_task(ask(gateway, None, text, stream=True, **attempt(0)))
     await until(lambda: simulator.runs and simulator.runs[0].tokens > 1500)
-    second = await ask(gateway, None, text, **attempt(1))  # too long to be kept, so it is asked again
+    second = await ask(gateway, None, text, stream=True, **attempt(1))  # too long to be kept, so it is asked again
     assert id_and_text(second)[0] != id_and_text(await first)[0]
 
 

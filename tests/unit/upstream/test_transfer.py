@@ -10,7 +10,7 @@ import pycurl
 import pytest
 
 from gateway.errors import UpstreamProtocolError, UpstreamTruncated
-from gateway.upstream.transfer import HIGH_WATER_BYTES, READ_AHEAD_BYTES, Transfer
+from gateway.upstream.transfer import HIGH_WATER_BYTES, PATIENT_BYTES, READ_AHEAD_BYTES, Transfer
 
 KIB = b"x" * 1024
 
@@ -75,6 +75,38 @@ async def test_a_reader_that_waits_gets_what_one_turn_brought_at_once() -> None:
     asyncio.get_running_loop().call_soon(curl.turn)
     assert await reading == b"one two three"
     assert not transfer.paused
+
+
+async def test_a_patient_reader_is_woken_for_much_for_the_end_and_when_its_time_has_come() -> None:
+    curl, loop = Curl(), asyncio.get_running_loop()
+    transfer = transfer_of(curl)
+    transfer.patient = True
+
+    async def read(*steps: Callable[[], object]) -> list[int]:
+        """After which of the steps the reader has something, and how much."""
+        reading = asyncio.create_task(transfer.read())
+        await asyncio.sleep(0)
+        for number, step in enumerate(steps):
+            loop.call_soon(step)
+            await asyncio.sleep(0.001)
+            if reading.done():
+                return [number, len(await reading)]
+        return []
+
+    def bring() -> None:
+        curl.bring(KIB)
+        curl.turn()
+
+    def end() -> None:
+        transfer.end(None)
+        transfer.arrived()
+
+    assert await read(transfer.wake, bring, transfer.wake) == [2, len(KIB)]
+    assert await read(*[bring] * 10) == [PATIENT_BYTES // len(KIB), PATIENT_BYTES + len(KIB)]
+    with pytest.raises(KeyError, match="left"):
+        await read(bring, lambda: transfer.interrupt(KeyError("left")))
+    assert len(await transfer.read()) == len(KIB)
+    assert await read(bring, end) == [1, len(KIB)]
 
 
 async def test_a_read_has_its_limit_and_the_next_one_goes_on() -> None:
