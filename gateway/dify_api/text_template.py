@@ -7,6 +7,7 @@ another text, and only that string has to be decoded. Whatever does not fit is d
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -26,7 +27,7 @@ _STRING_START = {key: re.compile(rb'"%s"\s*:\s*"' % key.encode()) for key in ("a
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _LEARN_TIMES = 16  # where nothing repeats, to try each time would cost more than it saves
 _BACKSLASH, _QUOTE, _NUL, _LF, _CR = b'\\"\0\n\r'  # numbers: to look for bytes in bytes takes ten times as long
-_NO_EVENT = b"\xff"  # no JSON begins so, and no line of an event
+_LINE = len(DATA) + len(END)
 
 
 class TextTemplate:
@@ -34,16 +35,15 @@ class TextTemplate:
 
     def __init__(self) -> None:
         self.selector: Any = None  # which variable of which node the text is
-        self._head = self._begin = _NO_EVENT
-        self._tail = self._end = b""
+        self._head = self._begin = self._tail = self._end = b""
         self._between = b""  # the texts of two events of one read
-        self._around = 0  # bytes of a read around its texts
+        self._around = math.inf  # bytes of an event around its text; where there is no template, none is long enough
         self._to_learn = _LEARN_TIMES
 
     def text_of(self, data: bytes) -> str | None:
         """The text of the event that `data` is; None if it does not fit."""
         head, tail = self._head, self._tail
-        if not data.startswith(head) or not data.endswith(tail) or len(data) < len(head) + len(tail):
+        if not data.startswith(head) or not data.endswith(tail) or len(data) < self._around:
             return None
         try:
             return _decode(data[len(head) : -len(tail)])
@@ -56,7 +56,7 @@ class TextTemplate:
         For a decoder of events that holds nothing.
         """
         begin, end = self._begin, self._end
-        if not read.startswith(begin) or not read.endswith(end) or len(read) < self._around:
+        if not read.startswith(begin) or not read.endswith(end) or len(read) < self._around + _LINE:
             return None
         text = read[len(begin) : -len(end)]
         try:
@@ -106,7 +106,7 @@ class TextTemplate:
         self._head, self._tail = head, tail
         self._begin, self._end = DATA + head, tail + END
         self._between = self._end + self._begin
-        self._around = len(self._between)
+        self._around = len(head) + len(tail)
         return True
 
 

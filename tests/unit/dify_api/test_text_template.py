@@ -141,6 +141,13 @@ def test_where_the_text_is_not_certain_nothing_is_learned(data: bytes) -> None:
     assert template.texts_of(sse(data)) is None
 
 
+@pytest.mark.parametrize("junk", [b"", b"\xff", b"\xff\n\n", b"\xff\xfe"])
+def test_before_a_first_event_nothing_is_read_quickly(junk: bytes) -> None:
+    read = junk + sse(encode(MESSAGE)) + sse(encode(MESSAGE))
+    assert TextTemplate().texts_of(read) is TextTemplate().text_of(read) is None
+    assert read_quickly([read], AppMode.CHAT) == read_in_full(read, AppMode.CHAT)
+
+
 def test_every_text_event_is_read_by_both_ways() -> None:
     assert TEXT_EVENTS.keys() == SAYERS.keys() < READERS.keys()
 
