@@ -186,7 +186,7 @@ class Transfer:
     def arrived(self) -> None:
         """What this turn of libcurl brought is complete: the reader may have it."""
         self.last_byte_at = self._clock()
-        if not self.patient or self._ended or self._room < HIGH_WATER_BYTES - PATIENT_BYTES:
+        if not self.patient or self._ended or self._paused or self._room < HIGH_WATER_BYTES - PATIENT_BYTES:
             self._doorbell.ring()
 
     def wake(self) -> None:
@@ -217,6 +217,8 @@ class Transfer:
         if room < 0 and (chunks or not self._wanted):
             self._paused = True
             self.pauses += 1
+            if self.patient:
+                self._arrives()  # a chunk of HTTP/2 may be too large to follow what was too little to wake the reader
             return pycurl.WRITEFUNC_PAUSE  # libcurl keeps this chunk and brings it again
         if not chunks or self.patient:
             self._arrives()

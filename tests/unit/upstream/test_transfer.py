@@ -109,6 +109,19 @@ async def test_a_patient_reader_is_woken_for_much_for_the_end_and_when_its_time_
     assert await read(bring, end) == [1, len(KIB)]
 
 
+async def test_a_patient_reader_is_woken_where_the_next_chunk_does_not_fit() -> None:
+    curl, loop = Curl(), asyncio.get_running_loop()
+    transfer = transfer_of(curl)
+    transfer.patient = True
+    reading = asyncio.create_task(transfer.read())
+    for chunk in (KIB, 16 * KIB):
+        await asyncio.sleep(0)
+        curl.bring(chunk)
+        loop.call_soon(curl.turn)
+    async with asyncio.timeout(1):
+        assert (await reading, await transfer.read()) == (KIB, 16 * KIB)
+
+
 async def test_a_read_has_its_limit_and_the_next_one_goes_on() -> None:
     curl = Curl()
     transfer = transfer_of(curl)
