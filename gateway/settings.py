@@ -119,7 +119,7 @@ class Settings:
     queue_seconds: float = knob(
         "5", "Seconds that a request may wait for a slot before its 429 or 503", seconds(0, 300)
     )
-    starts_per_second: float = knob("1000", "Answers that may start per second in this process", seconds(0.1, 100_000))
+    starts_per_second: float = knob("2000", "Answers that may start per second in this process", seconds(0.1, 100_000))
 
     # files
     upload_timeout: float = knob("120", "Seconds that one file's upload to Dify may take", seconds(1, 3600))
