@@ -58,7 +58,8 @@ class SocketSet:
         self._fresh.register(fd, events)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Watch nothing any more, and serve nothing, though others were ready with the one that is being served."""
+        self._serve = _serve_nothing
         for one in (self._fresh, self._flowing):
             self._loop.remove_reader(one)
             one.close()
@@ -90,10 +91,14 @@ class SocketSet:
 
     def _serve_flowing(self) -> None:
         left = _MOST_AT_ONCE
-        while left > 0 and (ready := self._flowing.poll(0, left)):
+        while left > 0 and not self._flowing.closed and (ready := self._flowing.poll(0, left)):
             for fd, events in ready:
                 self._serve(fd, _ACTIVITY[events])
             left -= len(ready)
+
+
+def _serve_nothing(fd: int, activity: int) -> None:
+    pass
 
 
 def _activity(events: int) -> int:

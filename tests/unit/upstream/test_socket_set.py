@@ -132,3 +132,25 @@ def test_what_comes_while_others_are_served_needs_no_round_of_its_own(sockets: S
     for _, far in [sockets.flowing_pair() for _ in range(2)]:
         far.send(b"x" * 1500)
     assert len(sockets.look()) == 30
+
+
+@pytest.mark.parametrize("earlier", [0, 20], ids=["fresh", "flowing"])
+def test_whoever_is_served_may_close_the_set(sockets: Sockets, earlier: int) -> None:
+    faults: list[object] = []
+    sockets.loop.set_exception_handler(lambda loop, context: faults.append(context))
+    rounds = iter(range(3 * earlier + 1))
+
+    def serve(fd: int, activity: int) -> None:
+        sockets.serve(fd, activity)
+        if next(rounds) == 3 * earlier:
+            closing.close()
+
+    closing = SocketSet(sockets.loop, serve)
+    pairs = [sockets.pair() for _ in range(3)]
+    for near, _ in pairs:
+        closing.watch(pycurl.POLL_IN, near.fileno())
+    for number in range(earlier + 1):
+        for _, far in pairs:
+            far.send(b"x")
+        assert len(sockets.look()) == (1 if number == earlier else 3)
+    assert sockets.look() == faults == []
