@@ -102,7 +102,7 @@ class Metrics:
         )
         self.inter_chunk = self._histogram(
             "gateway_inter_chunk_seconds",
-            "Between two pieces of one answer's text as Dify's bytes arrive; what comes together is one piece.",
+            "Between two pieces of a streamed answer's text as Dify's bytes arrive; what comes together is one piece.",
             "model",
             buckets=_GAP_BUCKETS,
         )

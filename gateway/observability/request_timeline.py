@@ -69,14 +69,14 @@ class RequestTimeline:
         self.queue_seconds, self.asked_at, self.answered_at = waited_seconds, sent_at, answered_at
         self.connect_seconds = connect_seconds
 
-    def received(self, events: Sequence[AnswerEvent]) -> None:
-        """A batch of the answer is here."""
+    def received(self, events: Sequence[AnswerEvent], *, streamed: bool = True) -> None:
+        """A batch of the answer is here; gaps are those of an answer that is read as it comes."""
         for event in events:
             if type(event) in _SHOWN:
                 now = self.clock()
                 if self.last_token_at is None:
                     self.first_token_at = now
-                else:
+                elif streamed:
                     self._count_gap(now - self.last_token_at)
                 self.last_token_at = now
                 break

@@ -15,7 +15,8 @@ from gateway.frozen import frozen
 from gateway.upstream.doorbell import Doorbell
 
 HIGH_WATER_BYTES = 16 * 1024  # what one read brings at most
-PATIENT_BYTES = 8 * 1024  # what wakes a patient reader
+PATIENT_BYTES = 8 * 1024  # what wakes a patient reader,
+PATIENT_SECONDS = 0.05  # and after how long anything does: a stop sequence must be seen soon
 READ_AHEAD_BYTES = 4 * 1024  # what is taken while nobody waits for it; libcurl holds what it had read
 
 
@@ -68,7 +69,8 @@ class Transfer:
         self._interruption: Exception | None = None
         self._ended = False
         self._error: GatewayError | None = None
-        self.patient = False  # the reader collects: it is woken for much, for the end, and by `wake`
+        self.patient = False  # the reader collects: it is woken for much, for the end, after a while, and by `wake`
+        self._woken_at = 0.0
         self.on_end: Callable[[], None] = _nothing
         self.started_at = clock()
         self.last_byte_at = self.started_at  # any byte of the answer
@@ -185,9 +187,13 @@ class Transfer:
 
     def arrived(self) -> None:
         """What this turn of libcurl brought is complete: the reader may have it."""
-        self.last_byte_at = self._clock()
-        if not self.patient or self._ended or self._paused or self._room < HIGH_WATER_BYTES - PATIENT_BYTES:
-            self._doorbell.ring()
+        self.last_byte_at = now = self._clock()
+        if self.patient and now - self._woken_at < PATIENT_SECONDS:
+            is_much = self._room < HIGH_WATER_BYTES - PATIENT_BYTES
+            if not (is_much or self._ended or self._paused):
+                return
+        self._woken_at = now
+        self._doorbell.ring()
 
     def wake(self) -> None:
         """Let a patient reader have what is there by now."""

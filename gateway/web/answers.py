@@ -114,7 +114,7 @@ class AnswerHandler(BodyHandler):
     async def _collect(self, answer: AnswerSource) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
         while batch := await answer.next_batch():
-            self.timeline.received(batch)
+            self.timeline.received(batch, streamed=False)
             events += batch
         self._name_conversation(events)
         return events

@@ -35,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "max_streams_per_dify": 1000,
     "queue_length": 100,
     "queue_seconds": 5.0,
-    "starts_per_second": 1000.0,
+    "starts_per_second": 2000.0,
     "reasoning": Reasoning.FIELD,
     "workflow_progress": False,
     "upload_timeout": 120.0,

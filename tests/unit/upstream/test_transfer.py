@@ -109,6 +109,24 @@ async def test_a_patient_reader_is_woken_for_much_for_the_end_and_when_its_time_
     assert await read(bring, end) == [1, len(KIB)]
 
 
+async def test_a_patient_reader_waits_a_moment_at_most() -> None:
+    curl, loop, now = Curl(), asyncio.get_running_loop(), [100.0]
+    transfer = transfer_of(curl, clock=lambda: now[0])
+    transfer.patient = True
+    woken, reading = [], asyncio.create_task(transfer.read())
+    for after in (0.0, 0.02, 0.02, 0.02, 0.02, 0.06):
+        now[0] += after
+        await asyncio.sleep(0)
+        curl.bring(KIB)
+        loop.call_soon(curl.turn)
+        await asyncio.sleep(0.001)
+        woken.append(reading.done())
+        if reading.done():
+            reading = asyncio.create_task(transfer.read())
+    reading.cancel()
+    assert woken == [True, False, False, True, False, True]
+
+
 async def test_a_patient_reader_is_woken_where_the_next_chunk_does_not_fit() -> None:
     curl, loop = Curl(), asyncio.get_running_loop()
     transfer = transfer_of(curl)
