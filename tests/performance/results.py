@@ -68,8 +68,8 @@ def _cell(rounds: Rounds, system: str, figure: Figure) -> str:
 
 
 def _goals(figure: Figure) -> list[str]:
-    times = figure.must_be_times
-    return [f"≤ {figure.must_be:g}"] * (figure.must_be is not None) + [f"≤ {times}× {FLOOR}"] * (times is not None)
+    goals = [(figure.must_be, ""), (figure.must_be_times, f"× {FLOOR}")]
+    return [f"≤ {goal:g}{of}" for goal, of in goals if goal is not None]
 
 
 def _met(rounds: Rounds, figure: Figure) -> str:

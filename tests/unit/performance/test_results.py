@@ -40,6 +40,10 @@ def test_each_goal_has_its_verdict() -> None:
     assert row(text, "stream of 10") == ["0.60", "–", "≤ 0.6", "met"]
 
 
+def test_a_figure_without_a_goal_has_no_verdict() -> None:
+    assert row(table({"gateway": [{"paced 2000": 40.0}]}), "CPU per token at 2,000") == ["40.0", "", ""]
+
+
 def test_what_was_not_measured_has_no_row() -> None:
     text = table(ROUNDS)
     assert "memory" not in text
