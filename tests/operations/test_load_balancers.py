@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -198,6 +199,15 @@ async def test_a_rolling_restart_loses_nothing(name: str, simulator: Simulator, 
     assert asked(simulator) == Counter(workers.answered)
 
 
+async def answering(port: int) -> None:
+    """Wait until the balancer has given this gateway several answers to make; a slow start may keep it out for long."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http, asyncio.timeout(20):
+        while (
+            found := re.search(r"(?m)^gateway_answers_in_flight (\d+)", (await http.get("/metrics")).text)
+        ) is None or (int(found[1]) < 5):
+            await asyncio.sleep(0.05)
+
+
 @each
 async def test_a_gateway_that_is_killed_does_lose_answers(name: str, simulator: Simulator, tmp_path: Path) -> None:
     """Else the test above is blind."""
@@ -206,6 +216,7 @@ async def test_a_gateway_that_is_killed_does_lose_answers(name: str, simulator: 
         Workers(base_url) as workers,
     ):
         await workers.more(20)
+        await answering(gateways[0].port)
         await gateways[0].end(signal.SIGKILL)
         await workers.more(40)
     assert workers.lost
