@@ -79,7 +79,7 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
         """`share` is what several clients have in common, such as looked-up addresses; `clock` is monotonic."""
         self._loop: asyncio.AbstractEventLoop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         self._clock = clock
-        self._sockets = SocketSet(self._loop, self._turn)
+        self._sockets = SocketSet(self._loop, self._serve, self._hand_out)
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf  # the timer
         self._due = math.inf  # when libcurl wants a turn
@@ -164,7 +164,8 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
                 self._ring_at(self._due)
             return
         self._due = math.inf
-        self._turn(pycurl.SOCKET_TIMEOUT, 0)
+        self._serve(pycurl.SOCKET_TIMEOUT, 0)
+        self._hand_out()
         if self._due == math.inf:  # by libcurl's clock it may have been too early, and then it does not ask again
             self._set_timeout(self._multi.timeout())
 
@@ -183,15 +184,14 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
         if self.arrivals:
             self._loop.call_soon(self._hand_out)  # tasks do not nest
 
-    def _turn(self, fd: int, activity: int) -> None:
-        """Let libcurl make progress, then wake each reader for which it brought something, once."""
+    def _serve(self, fd: int, activity: int) -> None:
+        """Let libcurl make progress."""
         _, running = self._multi.socket_action(fd, activity)
         if running < len(self._open):
             self._end_transfers()
-        if self.arrivals:
-            self._hand_out()
 
     def _hand_out(self) -> None:
+        """Wake each reader for which libcurl brought something, once."""
         arrivals, self.arrivals = self.arrivals, []
         for transfer in arrivals:
             transfer.arrived()
