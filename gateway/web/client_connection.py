@@ -9,20 +9,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
-from typing import cast
 
 from tornado.concurrent import Future, future_add_done_callback
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection, parse_int
 from tornado.httputil import (
     HTTPHeaders,
+    HTTPInputError,
     HTTPMessageDelegate,
     HTTPOutputError,
     HTTPServerConnectionDelegate,
     RequestStartLine,
     ResponseStartLine,
 )
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
+from tornado.log import gen_log
 
+from gateway.web.client_request import read_start_line
+from gateway.web.client_stream import ClientStream
 from gateway.web.header_fields import body_length, read_head
 
 _HEAD_SECONDS = 75.0  # for slow heads and for idle kept-alive connections
@@ -35,7 +38,11 @@ log = logging.getLogger(__name__)
 class Exchange(HTTP1Connection):
     """What a connection does now: it waits for a request, reads it, answers it."""
 
-    def __init__(self, stream: IOStream, params: HTTP1ConnectionParameters, context: object, *, is_first: bool) -> None:
+    stream: ClientStream
+
+    def __init__(
+        self, stream: ClientStream, params: HTTP1ConnectionParameters, context: object, *, is_first: bool
+    ) -> None:
         super().__init__(stream, False, params, context)
         self.is_first = is_first
         self.since = time.monotonic()  # by the loop's clock: when it began to wait for a request, or for its body
@@ -58,6 +65,41 @@ class Exchange(HTTP1Connection):
             return False
         return now - self.since >= (_BODY_SECONDS if self.is_busy else _HEAD_SECONDS)
 
+    async def _read_message(self, delegate: HTTPMessageDelegate) -> bool:
+        """A server's part of Tornado's two methods; the connection's task logs what the delegate raises."""
+        stream, is_heard = self.stream, False
+        try:
+            head = stream.head(self.params.max_header_size)
+            line, headers = self._parse_headers(head if isinstance(head, bytes) else await head)
+            self._request_start_line = start_line = read_start_line(line)
+            self._request_headers = headers
+            self._disconnect_on_finish = not self._can_keep_alive(start_line, headers)
+            is_heard = True
+            if (handled := delegate.headers_received(start_line, headers)) is not None:
+                await handled
+            if not self._read_finished:
+                if headers.get("Expect") == "100-continue" and not self._write_finished:
+                    stream.write(b"HTTP/1.1 100 (Continue)\r\n\r\n")
+                if (body := self._read_body(0, headers, delegate)) is not None:
+                    await body
+                self._read_finished = True
+            if not self._write_finished:
+                delegate.finish()
+            is_heard = False
+            if not self._finish_future.done() and not stream.closed():
+                stream.set_close_callback(self._on_connection_close)
+                await self._finish_future
+        except HTTPInputError as error:
+            gen_log.info("Malformed HTTP message from %s: %s", self.context, error)
+            await stream.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            self.close()
+            return False
+        finally:
+            if is_heard:
+                delegate.on_connection_close()
+            self._clear_callbacks()
+        return True
+
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         return read_head(data.decode("latin1")) or super()._parse_headers(data)
 
@@ -70,14 +112,12 @@ class Exchange(HTTP1Connection):
 
     def take_body(self, headers: HTTPHeaders) -> bytes:
         """The body that has come with its head. From here on the client is watched, as no read sees it leave."""
-        body = self.stream.read_bytes(int(headers.get("Content-Length", "0")))
+        body = self.stream.take(int(headers.get("Content-Length", "0")))
         self._read_finished = True
         self.stream.set_close_callback(self._on_connection_close)
-        return cast("Future[bytes]", body).result()
+        return body
 
     def _read_body(self, code: int, headers: HTTPHeaders, delegate: HTTPMessageDelegate) -> Awaitable[None] | None:
-        if self._read_finished:
-            return None
         self.since = time.monotonic()
         return super()._read_body(code, headers, delegate)
 
@@ -185,7 +225,7 @@ def _done() -> Future[None]:
 class ClientConnection(HTTP1ServerConnection):
     """A connection that clients have opened: one exchange after another."""
 
-    stream: IOStream
+    stream: ClientStream
 
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
         exchange: Exchange | None = None

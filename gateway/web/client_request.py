@@ -6,9 +6,20 @@ import re
 import time
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine, parse_request_start_line
+from tornado.web import RequestHandler
 
 _as_plain_host = re.compile(r"([a-z0-9.-]+)(?::[0-9]+)?").fullmatch
+
+_METHODS = frozenset(RequestHandler.SUPPORTED_METHODS)
+
+
+def read_start_line(line: str) -> RequestStartLine:
+    """Method, target and version. Raises HTTPInputError."""
+    words = line.split(" ")
+    if len(words) == 3 and words[0] in _METHODS and words[1] and words[2] == "HTTP/1.1" and line.isprintable():
+        return RequestStartLine(*words)
+    return parse_request_start_line(line)
 
 
 class ClientRequest(HTTPServerRequest):

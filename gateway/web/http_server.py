@@ -15,6 +15,7 @@ from tornado.iostream import IOStream
 from tornado.netutil import add_accept_handler
 
 from gateway.web.client_connection import ClientConnection, Exchange
+from gateway.web.client_stream import ClientStream
 
 _OWN_FILES = 256  # descriptors for everything that is no client: logs, the loop, small calls to Dify
 
@@ -62,8 +63,12 @@ class CappedHTTPServer(HTTPServer):
         self._exchanges[server_conn] = request_conn
         return super().start_request(server_conn, request_conn)
 
+    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+        """Serve a connection; Tornado's methods have no way to say of which classes it and its stream are."""
+        self.handle_stream(ClientStream(connection, self.max_buffer_size, self.read_chunk_size), address)
+
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Serve a connection; Tornado's method has no way to say of which class."""
+        assert isinstance(stream, ClientStream)
         context = _HTTPRequestContext(stream, address, self.protocol)
         connection = ClientConnection(stream, self.conn_params, context)
         self._connections.add(connection)

@@ -11,12 +11,12 @@ import pytest
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
-from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from gateway.web import client_connection, http_server
 from gateway.web.client_connection import Exchange
+from gateway.web.client_stream import ClientStream
 from gateway.web.http_server import SERVER_OPTIONS, CappedHTTPServer
 
 
@@ -133,7 +133,7 @@ async def test_a_request_is_answered_as_by_tornado(name: str, pieces: int) -> No
 async def written(connection: type[HTTP1Connection], *, version: str, ends: bool, header: str, status: int) -> bytes:
     """What a connection writes of one answer."""
     near, far = socket.socketpair()
-    stream = IOStream(near)
+    stream = ClientStream(near)
     if connection is Exchange:
         exchange: HTTP1Connection = Exchange(stream, HTTP1ConnectionParameters(), None, is_first=True)
     else:
@@ -177,7 +177,7 @@ async def test_a_header_cannot_end_the_head() -> None:
         headers = HTTPHeaders()
         headers._as_list["A"] = [value]  # no other way past HTTPHeaders
         near, far = socket.socketpair()
-        exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+        exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
         exchange._request_start_line = RequestStartLine("GET", "/", "HTTP/1.1")
         exchange._request_headers = HTTPHeaders()
         with pytest.raises(ValueError, match="Illegal characters"):
@@ -188,7 +188,7 @@ async def test_a_header_cannot_end_the_head() -> None:
 
 async def test_what_the_kernel_does_not_take_follows_in_order() -> None:
     near, far = socket.socketpair()
-    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+    exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
     exchange._request_start_line = RequestStartLine("GET", "/", "HTTP/1.0")
     exchange._request_headers = HTTPHeaders()
     exchange._read_finished = True
@@ -210,7 +210,7 @@ async def test_what_the_kernel_does_not_take_follows_in_order() -> None:
 
 async def test_the_end_goes_with_what_is_last_and_nothing_comes_behind_it() -> None:
     near, far = socket.socketpair()
-    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+    exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
     exchange._request_start_line = RequestStartLine("GET", "/", "HTTP/1.1")
     exchange._request_headers = HTTPHeaders()
     exchange._read_finished = True
@@ -229,7 +229,7 @@ async def test_the_end_goes_with_what_is_last_and_nothing_comes_behind_it() -> N
 
 async def test_a_write_to_a_client_that_has_left_fails() -> None:
     near, far = socket.socketpair()
-    exchange = Exchange(IOStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+    exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
     far.close()
     for _ in range(2):  # when the kernel says so, and when the stream knows
         wait = exchange.send(b"text")
