@@ -50,7 +50,12 @@ def loads_strict(text: bytes) -> Any:
         decoded = text.decode("utf-8")
         if decoded.startswith("\ufeff"):
             raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", decoded, 0)
-        return _STRICT.decode(decoded)
+        if not decoded.startswith("{"):  # else with blanks before it, or it is no object
+            return _STRICT.decode(decoded)
+        value, end = _STRICT.raw_decode(decoded)
+        if end != len(decoded) and decoded[end:].strip(" \t\n\r"):
+            raise json.JSONDecodeError("Extra data", decoded, end)
+        return value
     except RecursionError as error:
         raise ValueError("too deeply nested") from error
 

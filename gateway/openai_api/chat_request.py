@@ -17,11 +17,19 @@ from gateway.openai_api.tools import read_calls, read_tool_choice
 
 Fields = dict[str, object]
 
+# Whatever else a turn is made of; many requests name nothing of it.
+_SHAPING = frozenset({*parameters.CHAT_PARAMETERS, "conversation_id"}) - {
+    *("model", "messages", "stream", "stream_options")
+}
+
 
 def parse_request(body: object) -> Turn:
     """Read a decoded body. Raises InvalidRequest, with the path of the parameter that is at fault."""
     fields = read_object(body, "")
     parameters.check_types(fields, parameters.CHAT_PARAMETERS)
+    if _SHAPING.isdisjoint(fields):
+        stream = fields.get("stream") is True
+        return Turn(_read_model(fields), _read_messages(fields), stream, _read_include_usage(fields))
     for limit in LIMITS:
         limit.check(fields)
     return Turn(
@@ -103,9 +111,10 @@ def _read_messages(fields: Fields) -> tuple[Message, ...]:
     messages = tuple(
         [_read_plain(item) or _read_message(item, f"messages[{index}]") for index, item in enumerate(items)]
     )
-    if not any(message.text or message.tool_calls or message.attachments for message in messages):
-        raise InvalidRequest("Invalid 'messages': none of the messages has any text or file.", param="messages")
-    return messages
+    for message in messages:
+        if message.text or message.tool_calls or message.attachments:
+            return messages
+    raise InvalidRequest("Invalid 'messages': none of the messages has any text or file.", param="messages")
 
 
 def _read_plain(item: object) -> Message | None:

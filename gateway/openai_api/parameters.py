@@ -133,7 +133,11 @@ def read_max_tokens(body: Mapping[str, object]) -> int | None:
 def check_types(body: Mapping[str, object], table: Mapping[str, JSONType]) -> None:
     """Raise InvalidRequest for the first parameter of the table that has a wrong type."""
     wrong = [
-        name for name, value in body.items() if value is not None and name in table and not table[name].accepts(value)
+        name
+        for name, value in body.items()
+        if value is not None
+        and (wanted := table.get(name)) is not None
+        and (type(value) not in wanted.kinds or (wanted.is_whole and not wanted.accepts(value)))
     ]
     if wrong:
         first = min(wrong, key=list(table).index)

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.json_codec import dumps, loads, loads_strict
@@ -71,6 +71,20 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     for read in (loads, loads_strict):
         with contextlib.suppress(ValueError):
             read(body)
+
+
+@given(st.lists(st.sampled_from([*'{}[]:,"a1 \t\n\r\v', '{"a":1}', "é"])).map("".join))
+@example('{"a":1} \n')
+@example('{"a":1} {')
+@example("{} \v")
+def test_a_body_is_read_as_the_standard_library_reads_it(body: str) -> None:
+    read: list[Any] = []
+    for reader in (loads_strict, json.loads):
+        try:
+            read.append(reader(body.encode()))
+        except ValueError:
+            read.append(ValueError)
+    assert read[0] == read[1]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 2000, b'"\xff"', b"9" * 5000, b"<html>"])

@@ -354,3 +354,22 @@ def test_a_plain_message_is_read_as_any_other(sent: dict[str, Any]) -> None:
     assert turn == other_turn
     assert str(error) == str(other_error)
     assert (error and error.param) == (other_error and other_error.param)
+
+
+@settings(deadline=None, max_examples=300)
+@given(MOSTLY_GOOD | BODIES, st.sampled_from(["user", "n", "tools", "conversation_id", "seed"]))
+def test_what_is_null_is_not_asked_for(sent: dict[str, Any], name: str) -> None:
+    """Also where nothing else is, and what is not there is not looked for."""
+    (turn, error), (other_turn, other_error) = attempt(sent), attempt({name: None, **sent})
+    assert turn == other_turn
+    assert str(error) == str(other_error)
+    assert (error and error.param) == (other_error and other_error.param)
+
+
+def test_every_parameter_of_a_turn_is_looked_for() -> None:
+    fields = body(
+        stop="S", max_tokens=5, user="anna", inputs={"a": 1}, conversation_id="0" * 8 + "-0000" * 3 + "-" + "0" * 12
+    )
+    for name, value in fields.items():
+        if name not in ("model", "messages"):
+            assert parse_request(body(**{name: value})) != parse_request(body())
