@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -47,8 +48,14 @@ class ApiHandler(RequestHandler):
     for_browsers = True  # whether pages of other origins may read the answer
 
     def __init__(self, application: GatewayApplication, request: HTTPServerRequest, **given: Any) -> None:
+        """As Tornado's, without the modules of templates, which no handler here has."""
+        self.application, self.request = application, request
         self.services = application.services  # what the process has built once
-        super().__init__(application, request, **given)
+        self._headers_written = self._finished = False
+        self._auto_finish, self._prepared_future = True, None
+        self.clear()
+        cast(HTTP1Connection, request.connection).set_close_callback(self.on_connection_close)
+        self.initialize(**given)
 
     def initialize(self) -> None:
         clock = self.services.clock
@@ -87,6 +94,9 @@ class ApiHandler(RequestHandler):
             self.span = services.tracing.begin(self.traceparent)
             self.traceparent = self.span.traceparent
 
+    def _cross_origin_protection(self) -> None:
+        """For cookies, which nobody gets here; Tornado would look up twice that it is not wanted."""
+
     def prepare(self) -> None:
         """Runs before the body is read."""
         if self.needs_client_key and self.request.method != "OPTIONS":  # browsers ask without the key
@@ -111,6 +121,12 @@ class ApiHandler(RequestHandler):
             return loads_strict(self.request.body)
         except ValueError as error:
             raise InvalidRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
+
+    def set_header(self, name: str, value: Any) -> None:
+        if type(value) is str and value.isascii() and value.isprintable():
+            self._headers[name] = value
+        else:  # Tornado's way, which looks for what must not be there by a pattern
+            super().set_header(name, value)
 
     def write_json(self, body: bytes) -> None:
         """Answer with an encoded JSON document."""
@@ -169,6 +185,9 @@ class ApiHandler(RequestHandler):
         return [name for name in names if getattr(own, name.lower()) is not getattr(unserved, name.lower())]
 
     # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _log(self) -> None:
+        """`on_finish` writes the line."""
 
     def on_finish(self) -> None:
         """Metrics and the access line, once per request."""

@@ -149,16 +149,14 @@ class Exchange(HTTP1Connection):
             self._expected_content_remaining = 0
         elif has_length:
             self._expected_content_remaining = parse_int(headers["Content-Length"])
-        lines = [f"HTTP/1.1 {code} {start_line.reason}"]
-        lines += [f"{name}: {value}" for name, value in headers.get_all()]
-        text = "".join(lines)
-        if "\n" in text or "\r" in text:
+        lines = [f"HTTP/1.1 {code} {start_line.reason}", *map(": ".join, headers.get_all()), "", ""]
+        data = "\r\n".join(lines).encode("latin1")
+        if data.count(b"\n") != len(lines) - 1 or data.count(b"\r") != len(lines) - 1:
             raise ValueError(f"Illegal characters (CR or LF) in header: {lines!r}")
-        data = ("\r\n".join(lines) + "\r\n\r\n").encode("latin1")
-        return self._put(data + self._format_chunk(chunk) if chunk else data) or _done()
+        return self._put(data + self._format_chunk(chunk) if chunk else data) or self.stream.all_taken
 
     def write(self, chunk: bytes) -> Future[None]:
-        return self.send(chunk) or _done()
+        return self.send(chunk) or self.stream.all_taken
 
     def send(self, chunk: bytes) -> Future[None] | None:
         """Write more of the body; None: the kernel has taken it all."""
@@ -214,12 +212,6 @@ class Exchange(HTTP1Connection):
             return lost
         self._pending_write = stream.write(data)
         return self._pending_write
-
-
-def _done() -> Future[None]:
-    future: Future[None] = Future()
-    future.set_result(None)
-    return future
 
 
 class ClientConnection(HTTP1ServerConnection):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+from tornado.concurrent import Future
 from tornado.iostream import IOStream, StreamBufferFullError
 
 _BLANK_LINE = rb"\r?\n\r?\n"  # ends a head, as Tornado has it
@@ -13,6 +15,17 @@ _blank_line = re.compile(_BLANK_LINE)
 
 class ClientStream(IOStream):
     """Tornado's stream, which hands over what is there without a future for it."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        # What is waited for where the kernel has taken all that was written.
+        self.all_taken: Future[None] = Future()
+        self.all_taken.set_result(None)
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        self._close_callback = callback
+        if callback is not None:  # else there is nothing to listen for
+            self._maybe_add_error_listener()
 
     def head(self, max_bytes: int) -> bytes | Awaitable[bytes]:
         """A request's head with its blank line: itself where it has come, else what to wait for.

@@ -33,7 +33,7 @@ class GatewayApplication(Application):
     """
 
     def __init__(self, services: Services, routes: RouteTable) -> None:
-        super().__init__(log_function=lambda handler: None)  # the handlers write their own access line
+        super().__init__()
         self.services = services
         self.routes = routes
         self.running: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks weakly

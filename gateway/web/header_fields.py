@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -15,19 +15,53 @@ _LONGEST_NAME = 64
 
 
 class HeaderFields(HTTPHeaders):
-    """A header that is there is one look-up, and one that is not is no exception."""
+    """A header that is there is one look-up, and one that is not is no exception.
 
-    def __init__(self, fields: Mapping[str, str] | None = None) -> None:
+    Tornado keeps a list of values for each name. Here they are made for the first header that comes twice, or is taken
+    away; until then `_combined_cache` has it all.
+    """
+
+    def __init__(self, fields: dict[str, str] | None = None) -> None:
         """The names as HTTPHeaders writes them: Content-Type, X-Request-Id."""
-        self._combined_cache: dict[str, str] = dict(fields) if fields else {}
-        self._as_list: dict[str, list[str]] = {name: [value] for name, value in self._combined_cache.items()}
+        self._combined_cache: dict[str, str] = fields or {}
+        self._lists: dict[str, list[str]] | None = None
+
+    @property
+    def _as_list(self) -> dict[str, list[str]]:  # type: ignore[override]
+        if self._lists is None:
+            self._lists = {name: [value] for name, value in self._combined_cache.items()}
+        return self._lists
 
     def get(self, name: str, default: Any = None) -> Any:
         name = _normalize_header(name)
         value = self._combined_cache.get(name)
-        if value is None and name in self._as_list:
+        if value is None and self._lists is not None and name in self._lists:
             return self[name]
         return default if value is None else value
+
+    def get_all(self) -> Iterable[tuple[str, str]]:
+        return self._combined_cache.items() if self._lists is None else super().get_all()
+
+    def __setitem__(self, name: str, value: str) -> None:
+        if self._lists is None:
+            self._combined_cache[_normalize_header(name)] = value
+        else:
+            super().__setitem__(name, value)
+
+    def __contains__(self, name: object) -> bool:
+        known = self._combined_cache if self._lists is None else self._lists
+        return isinstance(name, str) and _normalize_header(name) in known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._combined_cache if self._lists is None else self._lists)
+
+    def add(self, name: str, value: str, *, _chars_are_bytes: bool = True) -> None:
+        _ = self._as_list
+        super().add(name, value, _chars_are_bytes=_chars_are_bytes)
+
+    def __delitem__(self, name: str) -> None:
+        _ = self._as_list
+        super().__delitem__(name)
 
 
 def body_length(headers: HTTPHeaders) -> int | None:

@@ -6,10 +6,10 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from tornado.httpserver import HTTPServer, _HTTPRequestContext
-from tornado.httputil import HTTPMessageDelegate
+from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import IOStream
 from tornado.netutil import add_accept_handler
@@ -61,7 +61,7 @@ class CappedHTTPServer(HTTPServer):
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         """A connection waits for a request: its first one, or the next one."""
         self._exchanges[server_conn] = request_conn
-        return super().start_request(server_conn, request_conn)
+        return cast(HTTPServerConnectionDelegate, self.request_callback).start_request(server_conn, request_conn)
 
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
         """Serve a connection; Tornado's methods have no way to say of which classes it and its stream are."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tornado.web import RequestHandler
 
+from gateway.web.base import ApiHandler
+from gateway.web.header_fields import HeaderFields
 from tests.integration.conftest import Gateway, StartGateway
 from tests.simulator.server import Simulator
 
@@ -225,3 +231,44 @@ async def test_many_at_once_do_not_mix(gateway: Gateway) -> None:
         return str(answer.json()["choices"][0]["message"]["content"])
 
     assert await asyncio.gather(*map(one, range(50))) == [f"answer {number}" for number in range(50)]
+
+
+# --- what is done in fewer steps than Tornado does it -----------------------------------------------------------------
+
+
+class Bare(ApiHandler):
+    """A handler that nothing is given to."""
+
+    def clear(self) -> None:
+        self._headers = HeaderFields()
+
+    def initialize(self) -> None:
+        pass
+
+
+def test_a_handler_begins_as_one_of_tornados() -> None:
+    watched: list[Any] = []
+    application: Any = SimpleNamespace(services="services", ui_methods={}, ui_modules={})
+    request: Any = SimpleNamespace(connection=SimpleNamespace(set_close_callback=watched.append))
+    ours, theirs = Bare(application, request), Bare.__new__(Bare)
+    RequestHandler.__init__(theirs, application, request)
+    assert vars(ours) | {"ui": None} == vars(theirs) | {"ui": None, "services": "services"}
+    assert [one.__name__ for one in watched] == ["on_connection_close"] * 2
+
+
+@given(st.text(max_size=4) | st.binary(max_size=4) | st.integers())
+@example("a\nb")
+@example("é\x80\t")
+@example("✓")
+def test_a_header_is_set_as_by_tornado(value: Any) -> None:
+    ours, theirs = Bare.__new__(Bare), Bare.__new__(Bare)
+    refused: list[str | None] = []
+    for handler, set_header in ((ours, ApiHandler.set_header), (theirs, RequestHandler.set_header)):
+        handler.clear()
+        try:
+            set_header(handler, "X-A", value)
+            refused.append(None)
+        except ValueError as error:
+            refused.append(str(error))
+    assert refused[0] == refused[1]
+    assert list(ours._headers.get_all()) == list(theirs._headers.get_all())

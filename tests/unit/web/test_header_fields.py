@@ -81,3 +81,40 @@ def test_a_look_up_finds_what_tornados_finds(fields: list[tuple[str, str]], adde
     assert list(ours.get_all()) == list(theirs.get_all())
     made = HeaderFields({name: value for name, value in theirs.items() if len(theirs.get_list(name)) == 1})
     assert all(made.get_list(name) == theirs.get_list(name) for name in made)
+
+
+changes = st.tuples(
+    st.sampled_from(["add", "set", "delete", "get"]), st.sampled_from(["A", "b-c", "B-C"]), st.text("xy")
+)
+
+
+@given(st.dictionaries(st.sampled_from(["A", "B-C", "D"]), st.text("xy")), st.lists(changes))
+@example({"A": "x"}, [("delete", "A", "")])
+@example({"A": "x"}, [("add", "a", "y"), ("set", "a", "x")])
+def test_what_becomes_of_fields_is_what_becomes_of_tornados(
+    fields: dict[str, str], made: list[tuple[str, str, str]]
+) -> None:
+    ours, theirs = HeaderFields(dict(fields)), HTTPHeaders(fields)
+    for change, name, value in made:
+        raised: list[bool] = []
+        for headers in (ours, theirs):
+            try:
+                if change == "add":
+                    headers.add(name, value)
+                elif change == "set":
+                    headers[name] = value
+                elif change == "delete":
+                    del headers[name]
+                else:
+                    headers[name]
+                raised.append(False)
+            except KeyError:
+                raised.append(True)
+        assert raised[0] is raised[1]
+        assert list(ours.get_all()) == list(theirs.get_all())
+        assert (list(ours), len(ours), str(ours)) == (list(theirs), len(theirs), str(theirs))
+        for known in ("a", "B-c", "d", "e"):
+            assert (known in ours) is (known in theirs)
+            assert ours.get(known) == theirs.get(known)
+            assert ours.get_list(known) == theirs.get_list(known)
+    assert list(ours.copy().get_all()) == list(theirs.get_all())
