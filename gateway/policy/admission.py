@@ -91,7 +91,7 @@ class Admission:
     """
 
     def __init__(self, limits: AdmissionLimits) -> None:
-        self._limits = limits
+        self._set(limits)
         self._streams: Counter[str] = Counter()
         self._all_streams = 0
         # Only hosts with waiters have a queue, in the order of their turns. A ticket may leave from anywhere.
@@ -132,7 +132,7 @@ class Admission:
 
     def use(self, limits: AdmissionLimits, now: float) -> None:
         """Go on with other limits (a reload); streams over a lowered cap run on."""
-        self._limits = limits
+        self._set(limits)
         # Starts at the old rate are not paid for at the new one.
         self._next_even_start = min(self._next_even_start, now + limits.start_burst * self._start_interval)
         self._end_waits(now)
@@ -196,11 +196,12 @@ class Admission:
 
     def _blocked_by(self, host: str, now: float) -> Reason | None:
         """What keeps a stream to `host` from starting now; the narrowest first, as it says most."""
-        if not self._host_has_room(host):
+        limits = self._limits
+        if self._streams.get(host, 0) >= limits.host_streams:
             return Reason.HOST_FULL
-        if not self._process_has_room:
+        if self._all_streams >= limits.process_streams:
             return Reason.PROCESS_FULL
-        return Reason.START_RATE if now < self._start_at else None
+        return Reason.START_RATE if now < self._next_even_start - self._burst_seconds else None
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         ticket.state, ticket.decided_at = TicketState.ADMITTED, now
@@ -226,13 +227,14 @@ class Admission:
     # The token bucket, kept as a time instead of a count of tokens: what `next_at` announces is the very number that
     # `_blocked_by` compares, so no rounding can leave a timer that fires too early for ever.
 
-    @property
-    def _start_interval(self) -> float:
-        return 1 / self._limits.starts_per_second
+    def _set(self, limits: AdmissionLimits) -> None:
+        self._limits = limits
+        self._start_interval = 1 / limits.starts_per_second
+        self._burst_seconds = (limits.start_burst - 1) * self._start_interval
 
     @property
     def _start_at(self) -> float:
-        return self._next_even_start - (self._limits.start_burst - 1) * self._start_interval
+        return self._next_even_start - self._burst_seconds
 
     @property
     def _process_has_room(self) -> bool:

@@ -38,6 +38,7 @@ from gateway.upstream.transfer import ResponseHead, Transfer
 _FETCH_TIMEOUT_SECONDS = 20.0  # a small call; a full Dify lets it wait behind its streams
 _FETCH_LIMIT_BYTES = 8 * 1024 * 1024
 _ERROR_LIMIT_BYTES = 64 * 1024  # the words that count come first
+_STREAM = "text/event-stream"
 _USER_AGENT = f"User-Agent: opendify-gateway/{__version__}"
 
 
@@ -74,6 +75,7 @@ class DifyClient:
         streams, calls = _policies(settings)
         self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share, clock=clock)
         self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share, clock=clock)
+        self._questions: dict[tuple[str, str, str], pycurl.Curl] = {}  # of each app, to be copied; as the settings are
         self._ended_by: GatewayError | None = None
         self._sweep = PeriodicCallback(self._end_overdue, sweep_seconds(settings) * 1000)
 
@@ -89,6 +91,7 @@ class DifyClient:
             breaker.limits = _breaker_limits(settings)
         for client, policy in zip((self._streams, self._calls), _policies(settings), strict=True):
             client.use(policy)
+        self._questions.clear()
         self._sweep.callback_time = sweep_seconds(settings) * 1000
 
     def close(self) -> None:
@@ -168,7 +171,7 @@ class DifyClient:
         permit = breaker.allow(self._clock())
         if isinstance(permit, OpenCircuit):
             raise _open_circuit(permit)
-        transfer = _send(self._streams, key, call, accept="text/event-stream")
+        transfer = self._streams.start(self._question(key, call), call.body)
         try:
             head = await transfer.head()
             breaker.succeeded(permit)
@@ -187,6 +190,15 @@ class DifyClient:
             transfer.cancel()
             raise
 
+    def _question(self, key: AppKey, call: DifyCall) -> pycurl.Curl:
+        """A handle for it: the questions to one app differ in their bodies only, and in the trace that they are of."""
+        if call.body is None or call.headers:
+            return _handle(self._streams, key, call, _STREAM)
+        alike = key.base_url, key.key, call.path
+        if (handle := self._questions.get(alike)) is None:
+            handle = self._questions[alike] = _handle(self._streams, key, call, _STREAM)
+        return handle.duphandle()
+
     # --- small calls --------------------------------------------------------------------------------------------------
 
     async def fetch(
@@ -198,7 +210,7 @@ class DifyClient:
         """
         breaker = self._breaker(key.host)
         permit = breaker.allow(self._clock())
-        transfer = _send(self._calls, key, call, accept="application/json")
+        transfer = self._calls.start(_handle(self._calls, key, call, accept="application/json"), call.body)
         try:
             async with asyncio.timeout(timeout_seconds):
                 head = await transfer.head()
@@ -251,12 +263,12 @@ def _open_circuit(refusal: OpenCircuit) -> UpstreamUnreachable:
     )
 
 
-def _send(client: StreamingCurlClient, key: AppKey, call: DifyCall, accept: str) -> Transfer:
+def _handle(client: StreamingCurlClient, key: AppKey, call: DifyCall, accept: str) -> pycurl.Curl:
     headers = [f"Authorization: Bearer {key.key}", f"Accept: {accept}", _USER_AGENT]
     if call.body is not None:
         headers.append(f"Content-Type: {call.content_type}")
     headers += call.headers
-    return client.start(call.method, key.base_url + call.path, headers, call.body)
+    return client.handle(call.method, key.base_url + call.path, headers, has_body=call.body is not None)
 
 
 def _policies(settings: Settings) -> tuple[ConnectionPolicy, ConnectionPolicy]:

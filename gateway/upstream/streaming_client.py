@@ -102,19 +102,24 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
         """Those that are under way."""
         return list(self._open.values())
 
-    def start(self, method: str, url: str, headers: list[str], body: bytes | None) -> Transfer:
-        """Send a request; its answer is read from the Transfer."""
-        transfer = Transfer(self._clock)
+    def handle(self, method: str, url: str, headers: Sequence[str], *, has_body: bool) -> pycurl.Curl:
+        """For one request; or for many that differ in their bodies only, if each is started with a copy."""
         curl = self._template.duphandle()  # a copy costs 3 µs, so there is no pool, and nothing to reset
-        curl.setopt(pycurl.SHARE, self._share)
         curl.setopt(pycurl.URL, url)
         # Without a value libcurl leaves them out; it would wait for a 100 (Continue) before it sends a large body.
         curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
-        if body is not None:
+        if has_body:
             curl.setopt(pycurl.POST, 1)
-            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
-        if method != ("GET" if body is None else "POST"):
+        if method != ("POST" if has_body else "GET"):
             curl.setopt(pycurl.CUSTOMREQUEST, method)
+        return curl
+
+    def start(self, curl: pycurl.Curl, body: bytes | None) -> Transfer:
+        """Send a request with a handle that is given up for it; its answer is read from the Transfer."""
+        transfer = Transfer(self._clock)
+        curl.setopt(pycurl.SHARE, self._share)  # a copy does not have it
+        if body is not None:
+            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
         transfer.attach(curl, self, body, repeatable=self._policy.repeatable)
         self._open[curl] = transfer
         self._begin(curl)

@@ -103,16 +103,17 @@ class Exchange(HTTP1Connection):
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         return read_head(data.decode("latin1")) or super()._parse_headers(data)
 
-    def holds_body(self, headers: HTTPHeaders) -> bool:
-        """The request's whole body has come with its head, and nobody waits to be asked for it."""
-        if "Transfer-Encoding" in headers or "Expect" in headers:
-            return False
-        length = body_length(headers)
-        return length is not None and length <= self.stream._read_buffer_size
+    def take_body(self, headers: HTTPHeaders) -> bytes | None:
+        """The body, where all of it has come with its head, and nobody waits to be asked for it.
 
-    def take_body(self, headers: HTTPHeaders) -> bytes:
-        """The body that has come with its head. From here on the client is watched, as no read sees it leave."""
-        body = self.stream.take(int(headers.get("Content-Length", "0")))
+        From here on the client is watched, as no read sees it leave.
+        """
+        if "Transfer-Encoding" in headers or "Expect" in headers:
+            return None
+        length = body_length(headers)
+        if length is None or length > self.stream._read_buffer_size:
+            return None
+        body = self.stream.take(length)
         self._read_finished = True
         self.stream.set_close_callback(self._on_connection_close)
         return body
@@ -153,10 +154,10 @@ class Exchange(HTTP1Connection):
         data = "\r\n".join(lines).encode("latin1")
         if data.count(b"\n") != len(lines) - 1 or data.count(b"\r") != len(lines) - 1:
             raise ValueError(f"Illegal characters (CR or LF) in header: {lines!r}")
-        return self._put(data + self._format_chunk(chunk) if chunk else data) or self.stream.all_taken
+        return self._put(data + self._format_chunk(chunk) if chunk else data) or self.stream.done
 
     def write(self, chunk: bytes) -> Future[None]:
-        return self.send(chunk) or self.stream.all_taken
+        return self.send(chunk) or self.stream.done
 
     def send(self, chunk: bytes) -> Future[None] | None:
         """Write more of the body; None: the kernel has taken it all."""

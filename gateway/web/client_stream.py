@@ -18,9 +18,8 @@ class ClientStream(IOStream):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        # What is waited for where the kernel has taken all that was written.
-        self.all_taken: Future[None] = Future()
-        self.all_taken.set_result(None)
+        self.done: Future[None] = Future()  # what is waited for where there is nothing to wait for
+        self.done.set_result(None)
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         self._close_callback = callback

@@ -70,15 +70,14 @@ class RequestDelegate(HTTPMessageDelegate):
         request = ClientRequest(exchange, start_line, headers)
         handler_class, given, path_args = application.routes.find(request.path)
         handler = handler_class(application, request, **given)
+        if (body := exchange.take_body(headers)) is not None:
+            handler.data_received(body)
+            request._body_future = exchange.stream.done
+            return handler._execute([], *path_args)
         request._body_future = Future()
-        execution = handler._execute([], *path_args)
-        if exchange.holds_body(headers):
-            handler.data_received(exchange.take_body(headers))
-            request._body_future.set_result(None)
-            return execution
         self._handler = handler
         handler._prepared_future = prepared = cast(Any, Future())  # Tornado declares that it is None
-        task = asyncio.get_running_loop().create_task(execution)
+        task = asyncio.get_running_loop().create_task(handler._execute([], *path_args))
         application.running.add(task)
         task.add_done_callback(application.running.discard)
         return cast(Awaitable[None], prepared)

@@ -132,6 +132,8 @@ def named_user(written: str | None, headers: Mapping[str, str], settings: Settin
 
 def _first_of(headers: Mapping[str, str], names: Iterable[str]) -> str | None:
     """The first header of these that says something; a placeholder that a front end left as it was says nothing."""
+    if not headers:  # as most requests choose nothing
+        return None
     for name in names:
         if (value := headers.get(name, "").strip()) and not value.startswith("{{"):
             return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -197,6 +198,37 @@ async def test_a_proxy_that_is_not_there(start_gateway: StartGateway, simulator:
     response = await gateway.chat("Demo Chatbot")
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_refused")
     assert simulator.runs == []
+
+
+async def test_a_reload_changes_how_an_app_is_asked_and_no_answer_under_way(
+    start_gateway: StartGateway, simulator: Simulator
+) -> None:
+    gateway = await start_gateway(simulator)
+    flowing = asyncio.create_task(gateway.chat("Demo Chatbot", "[[n=20 delay=0.02]]", stream=True))
+    await until(lambda: simulator.runs)
+    gateway.services.dify.use(replace(gateway.services.settings, upstream_proxy="http://127.0.0.1:1"))
+    gc.collect()
+    assert (await flowing).text.endswith("data: [DONE]\n\n")
+    assert (await gateway.chat("Demo Chatbot")).status_code == 502
+
+
+async def test_each_question_is_sent_as_if_it_were_the_only_one(
+    start_gateway: StartGateway, simulator: Simulator
+) -> None:
+    gateway = await start_gateway(simulator)
+    texts = ["Hello", "Hello, and " + "much " * 20_000 + "more", "Bye"]
+    for text in texts:
+        for model in ("Demo Chatbot", "Demo Agent"):
+            assert (await gateway.chat(model, text, stream=True)).status_code == 200
+    asked = [request for request in simulator.requests if request.path.endswith("/chat-messages")]
+    assert [(request.app, request.body["query"]) for request in asked] == [
+        (model, text) for text in texts for model in ("Demo Chatbot", "Demo Agent")
+    ]
+    for request in asked:
+        assert request.headers["authorization"] == f"Bearer {request.app}"
+        assert request.headers["accept"] == "text/event-stream"
+        assert request.headers["content-type"] == "application/json"
+        assert "expect" not in request.headers
 
 
 # --- HTTP/2 -----------------------------------------------------------------------------------------------------------
