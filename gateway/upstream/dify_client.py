@@ -19,6 +19,7 @@ from gateway.dify_api.errors import error_from_response
 from gateway.errors import GatewayError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from gateway.frozen import frozen
 from gateway.json_codec import loads
+from gateway.lot import Lot
 from gateway.policy.admission import AdmissionLimits, HostLoad, Ticket
 from gateway.policy.circuit_breaker import (
     BreakerLimits,
@@ -70,11 +71,12 @@ class DifyClient:
         self._slots = Slots(_admission_limits(settings), clock)
         self._retries = RetryPolicy(RetryLimits())
         self._breakers: dict[str, CircuitBreaker] = {}
+        self.lot = Lot()
         share = pycurl.CurlShare()
         share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)  # the refresh's look-ups serve the answers
         streams, calls = _policies(settings)
-        self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share, clock=clock)
-        self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share, clock=clock)
+        self._streams = StreamingCurlClient(force_instance=True, policy=streams, share=share, clock=clock, lot=self.lot)
+        self._calls = StreamingCurlClient(force_instance=True, policy=calls, share=share, clock=clock, lot=self.lot)
         self._questions: dict[tuple[str, str, str], pycurl.Curl] = {}  # of each app, to be copied; as the settings are
         self._ended_by: GatewayError | None = None
         self._sweep = PeriodicCallback(self._end_overdue, sweep_seconds(settings) * 1000)

@@ -19,6 +19,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 from tornado.ioloop import IOLoop
 
 from gateway.frozen import frozen
+from gateway.lot import Lot
 from gateway.upstream.curl_errors import error_from_curl
 from gateway.upstream.socket_set import SocketSet
 from gateway.upstream.transfer import Transfer
@@ -74,9 +75,13 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
     """A curl client whose responses are read piece by piece, at the reader's pace: `start` instead of `fetch`."""
 
     def initialize(  # type: ignore[override]
-        self, *, policy: ConnectionPolicy, share: pycurl.CurlShare, clock: Callable[[], float]
+        self, *, policy: ConnectionPolicy, share: pycurl.CurlShare, clock: Callable[[], float], lot: Lot
     ) -> None:
-        """`share` is what several clients have in common, such as looked-up addresses; `clock` is monotonic."""
+        """`share` is what several clients have in common, such as looked-up addresses; `clock` is monotonic.
+
+        `lot` is entered while readers get what has come.
+        """
+        self._lot = lot
         self._loop: asyncio.AbstractEventLoop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         self._clock = clock
         self._sockets = SocketSet(self._loop, self._serve, self._hand_out)
@@ -198,8 +203,9 @@ class StreamingCurlClient(CurlAsyncHTTPClient):
     def _hand_out(self) -> None:
         """Wake each reader for which libcurl brought something, once."""
         arrivals, self.arrivals = self.arrivals, []
-        for transfer in arrivals:
-            transfer.arrived()
+        with self._lot:
+            for transfer in arrivals:
+                transfer.arrived()
 
     def _end_transfers(self) -> None:
         more = 1

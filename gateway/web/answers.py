@@ -136,7 +136,11 @@ class AnswerHandler(BodyHandler):
     async def _stream(self, answer: AnswerSource, renderer: StreamRenderer, pacer: Pacer | None) -> None:
         settings = self.services.settings
         writer = EventStreamWriter(
-            self, self.heartbeat, write_timeout=settings.client_write_timeout, silence=settings.keep_alive_seconds
+            self,
+            self.services.dify.lot,
+            self.heartbeat,
+            write_timeout=settings.client_write_timeout,
+            silence=settings.keep_alive_seconds,
         )
         paced: PacedAnswer | None = None
         try:

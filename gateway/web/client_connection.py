@@ -48,6 +48,7 @@ class Exchange(HTTP1Connection):
         self.since = time.monotonic()  # by the loop's clock: when it began to wait for a request, or for its body
         self.is_ending = False  # what is written next is the last of the answer, so the end goes with it
         self._has_ended = False
+        self._held = b""  # goes in front of whatever is written next
 
     @property
     def is_busy(self) -> bool:
@@ -163,6 +164,20 @@ class Exchange(HTTP1Connection):
         """Write more of the body; None: the kernel has taken it all."""
         return self._put(self._format_chunk(chunk))
 
+    @property
+    def is_full(self) -> bool:
+        """The kernel has not taken all that was written."""
+        return self._pending_write is not None and not self._pending_write.done()
+
+    def hold(self, chunk: bytes) -> None:
+        """Write more of the body, but not yet."""
+        self._held += self._format_chunk(chunk)
+
+    def send_held(self) -> None:
+        """Write it now, if nothing has been written since."""
+        data, self._held = self._held, b""
+        self._put(data)
+
     def finish(self) -> None:
         stream = self.stream
         if self._expected_content_remaining and not stream.closed():
@@ -192,6 +207,8 @@ class Exchange(HTTP1Connection):
         Tornado's ways of waiting (three layers, two futures and a callback per write) would cost more than the write.
         Its stream gets what is left, and finds every failure.
         """
+        if self._held:
+            data, self._held = self._held + data, b""
         if self.is_ending and self._chunking_output and not self._has_ended:
             data += _LAST_CHUNK
         if not data or self._has_ended:

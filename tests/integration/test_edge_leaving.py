@@ -262,6 +262,29 @@ async def test_a_client_that_takes_nothing_loses_its_connection(start_gateway: S
         assert gateway.services.dify.load() == {}
 
 
+async def test_a_client_that_takes_nothing_is_dropped_though_nothing_more_comes(start_gateway: StartGateway) -> None:
+    """Nobody waits for the rest of what was sent to it along with others' tokens."""
+
+    async def until_it_is_full(exchange: Exchange) -> None:
+        await exchange.send(HEAD)
+        served = next(iter(gateway.server._exchanges.values()))
+        for _ in range(1000):
+            await exchange.send(chunk(message("w" * 1000) * 8))
+            await asyncio.sleep(0.01)
+            if served.is_full:
+                break
+        await exchange.gone()
+
+    async with RawDify(until_it_is_full) as dify:
+        gateway = await start_gateway(**dify.environ(CLIENT_WRITE_TIMEOUT="0.3"))
+        client = socket.create_connection(("127.0.0.1", gateway.port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(request_bytes(MODEL))
+        await until(lambda: dify.stops, 15)
+        await until(lambda: gateway.server.open_connections == 0)
+        client.close()
+
+
 def drain(client: socket.socket) -> bytes:
     client.settimeout(10)
     tail = b""

@@ -227,6 +227,49 @@ async def test_the_end_goes_with_what_is_last_and_nothing_comes_behind_it() -> N
     far.close()
 
 
+async def test_what_is_held_goes_in_front_of_whatever_is_written_next() -> None:
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+    exchange._request_start_line = RequestStartLine("GET", "/", "HTTP/1.1")
+    exchange._request_headers = HTTPHeaders()
+    exchange._read_finished = True
+    exchange.write_headers(ResponseStartLine("", 200, "OK"), HTTPHeaders())
+    far.recv(1 << 16)
+    exchange.hold(b"abc")
+    exchange.hold(b"de")
+    with pytest.raises(BlockingIOError):
+        far.recv(1 << 16)
+    for _ in range(2):  # the second time there is nothing
+        exchange.send_held()
+    assert far.recv(1 << 16) == b"3\r\nabc\r\n2\r\nde\r\n"
+    exchange.hold(b"f")
+    assert exchange.send(b"g") is None
+    exchange.send_held()
+    assert far.recv(1 << 16) == b"1\r\nf\r\n1\r\ng\r\n"
+    exchange.hold(b"h")
+    exchange.finish()
+    exchange.send_held()
+    assert far.recv(1 << 16) == b"1\r\nh\r\n0\r\n\r\n"
+    exchange.stream.close()
+    far.close()
+
+
+async def test_it_is_full_until_the_kernel_has_taken_all() -> None:
+    near, far = socket.socketpair()
+    exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+    exchange.hold(b"x" * 3_000_000)
+    assert not exchange.is_full
+    exchange.send_held()
+    assert exchange.is_full
+    reader, writer = await asyncio.open_connection(sock=far)
+    await reader.readexactly(3_000_000)
+    assert not exchange.is_full
+    exchange.stream.close()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_write_to_a_client_that_has_left_fails() -> None:
     near, far = socket.socketpair()
     exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
