@@ -82,7 +82,7 @@ class Question:
             self.thread = self.thread.anew(Outcome.HEALED)
             await self._put(run, *self._check())
         finally:
-            self._timeline.memory = self.thread.outcome
+            self._timeline.memory = str(self.thread.outcome)
         self._turn.let_files_go()
 
     def _check(self) -> tuple[FilePlan, dict[str, JSONValue]]:

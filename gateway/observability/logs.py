@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
 from gateway.json_codec import dumps
 from gateway.observability.access_log import AccessRecord
@@ -28,7 +28,7 @@ _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 def set_up_logs(level: str, form: str) -> None:
     """Send every record to standard error in the chosen form."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     formatter = FORMATTERS[form]()
     if is_journal(sys.stderr, os.environ):
         formatter = JournalFormatter(TextFormatter(dated=False) if form == "text" else formatter)
@@ -39,6 +39,18 @@ def set_up_logs(level: str, form: str) -> None:
     # At debug level it lets libcurl tell every header, keys included, and breaks on bytes that are no text.
     logging.getLogger("tornado.curl_httpclient").setLevel(logging.INFO)
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Standard error, which sends on each line by itself; the library's handler tells it to, which is a lock more."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.stream.write(f"{self.format(record)}\n")
+        except RecursionError:
+            raise
+        except Exception:
+            self.handleError(record)
 
 
 class _DatedFormatter(logging.Formatter):

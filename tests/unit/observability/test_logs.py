@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -290,6 +291,29 @@ def test_records_go_to_standard_error_once(capsys: pytest.CaptureFixture[str]) -
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     assert json.loads(line)["status"] == 200
+
+
+def test_a_line_is_out_at_once() -> None:
+    program = """
+import logging, os
+from gateway.observability.logs import set_up_logs
+set_up_logs("info", "text")
+logging.getLogger("gateway.x").info("hello")
+os._exit(0)  # nothing that waits is written
+"""
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=True, text=True)
+    assert done.stderr.endswith(" INFO gateway.x hello\n")
+
+
+@pytest.mark.usefixtures("loggers")
+def test_a_line_that_cannot_be_written_ends_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    set_up_logs("info", "text")
+    logging.getLogger("gateway.x").info("%d", "no number")
+    logging.getLogger("gateway.x").info("more")
+    assert capsys.readouterr().err.endswith(" more\n")
 
 
 def _raised(message: str, cause: str | None = None) -> Any:
