@@ -117,7 +117,7 @@ def _words(fields: dict[str, Any]) -> str:
     for name, value in fields.items():
         kind = type(value)
         if kind is int or kind is float:
-            words.append(f"{name}={value}")
+            words.append(f"{name}={value!r}")  # the same as without `!r`, which asks a float for its format first
         elif kind is str and name in _RECURRING:
             words.append(_recurring_word(name, value))
         elif kind is str and name in _IDS and _ID.fullmatch(value):

@@ -152,9 +152,10 @@ class Exchange(HTTP1Connection):
         elif has_length:
             self._expected_content_remaining = parse_int(headers["Content-Length"])
         lines = [f"HTTP/1.1 {code} {start_line.reason}", *map(": ".join, headers.get_all()), "", ""]
-        data = "\r\n".join(lines).encode("latin1")
-        if data.count(b"\n") != len(lines) - 1 or data.count(b"\r") != len(lines) - 1:
+        text = "".join(lines)
+        if "\n" in text or "\r" in text:
             raise ValueError(f"Illegal characters (CR or LF) in header: {lines!r}")
+        data = "\r\n".join(lines).encode("latin1")
         return self._put(data + self._format_chunk(chunk) if chunk else data) or self.stream.done
 
     def write(self, chunk: bytes) -> Future[None]:
