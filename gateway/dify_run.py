@@ -136,8 +136,18 @@ class DifyRun:
                 raise ClientLeft
             assert self._transfer is not None
             seen = reader.events_seen
-            data = await self._read(self._transfer)
-            events = reader.receive(data) if data else reader.receive_eof()
+            try:
+                data = await (self._read_settling(self._transfer) if reader.settling else self._transfer.read())
+            except UpstreamTruncated:
+                if await self._follow(self._transfer):
+                    continue
+                raise
+            if data:
+                events = reader.receive(data)
+            elif not reader.settling and await self._follow(self._transfer):
+                continue
+            else:
+                events = reader.receive_eof()
             if reader.events_seen != seen:
                 self._transfer.note_progress()
             if self.started is None:
@@ -181,37 +191,23 @@ class DifyRun:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def _read(self, transfer: Transfer) -> bytes:
-        """The next bytes; none when the stream is over."""
-        if self._reader.settling:
-            try:
-                return await asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS)
-            except (TimeoutError, GatewayError):
-                return b""  # the first terminal event was enough
+    async def _read_settling(self, transfer: Transfer) -> bytes:
+        """What comes behind the first terminal event, if it comes soon."""
         try:
-            if data := await transfer.read():
-                return data
-            broken: UpstreamTruncated | None = None
-        except UpstreamTruncated as error:
-            broken = error
-        if (again := await self._follow(transfer)) is not None:
-            if self._left:
-                raise ClientLeft
-            return await self._read(again)
-        if broken is not None:
-            raise broken
-        return b""
+            return await asyncio.wait_for(transfer.read(), _TWIN_GRACE_SECONDS)
+        except (TimeoutError, GatewayError):
+            return b""  # the first terminal event was enough
 
     def _note_start(self, events: list[AnswerEvent]) -> None:
         if events and isinstance(events[0], Started):
             self.started = events[0]
             self._timeline.first_event_at = self._services.clock()
 
-    async def _follow(self, broken: Transfer) -> Transfer | None:
+    async def _follow(self, broken: Transfer) -> bool:
         """The stream broke before its end: take up a workflow's run again, once, where Dify can (>= 1.14)."""
         if self._following is None:
             if (run_id := self._reader.workflow_run_id) is None:
-                return None
+                return False
             # A task of its own, as the question: the caller's patience may end before Dify has answered.
             self._following = asyncio.get_running_loop().create_task(self._take_up(run_id))
         await asyncio.wait([self._following])
@@ -219,10 +215,10 @@ class DifyRun:
             raise ClientLeft
         self._following.result()
         if self._again is None or self._again is broken:
-            return None
+            return False
         self._transfer = self._again
         self._reader.lose_text()
-        return self._again
+        return True
 
     async def _take_up(self, run_id: str) -> None:
         try:

@@ -153,7 +153,7 @@ class LiveAnswer:
         end = events[-1]
         if type(end) is TextDelta:
             return events
-        self._complete = isinstance(end, Finished | Failed)
+        self._complete = type(end) in (Finished, Failed)
         if self._complete:
             self._count(end)
         if isinstance(end, Failed):

@@ -43,6 +43,7 @@ from gateway.web.wishes import CONVERSATION_HEADER, belonging, choosing, smoothi
 
 # What a stream waits for before it commits to a 200.
 _COMMITS = (TextDelta, ReasoningDelta, ToolCallDelta, Finished, Failed)
+_ENDS = (Finished, Failed)
 
 _fits_a_header = re.compile(r"[!-~]{1,100}").fullmatch
 
@@ -152,15 +153,13 @@ class AnswerHandler(BodyHandler):
             if pacer is not None:
                 paced = PacedAnswer(answer, pacer, self.services.clock, received)
                 batch = paced.first(batch)
-            await writer.start(renderer.begin() + renderer.render(coalesced(batch)), is_last=_is_end(batch))
+            await writer.start(renderer.begin() + renderer.render(coalesced(batch)), is_last=self._note_end(batch))
             if self.timeline.first_token_at is not None:
                 self.timeline.first_write_at = self.services.clock()
-            self._note_failure(batch)
             while batch := await (paced or answer).next_batch():
                 if paced is None:
                     received(batch)
-                self._note_failure(batch)
-                if taken := writer.send(renderer.render(coalesced(batch)), is_last=_is_end(batch)):
+                if taken := writer.send(renderer.render(coalesced(batch)), is_last=self._note_end(batch)):
                     del batch  # a client that does not read costs one read, rendered, and not its events as well
                     await taken
             if paced is not None:
@@ -196,9 +195,13 @@ class AnswerHandler(BodyHandler):
             raise events[-1].error
         return events
 
-    def _note_failure(self, batch: list[AnswerEvent]) -> None:
-        if batch and type(end := batch[-1]) is Failed:
+    def _note_end(self, batch: list[AnswerEvent]) -> bool:
+        """Whether nothing comes behind this; if it is a failure, the request's marks know it."""
+        if not batch or type(end := batch[-1]) not in _ENDS:
+            return False
+        if type(end) is Failed:
             self.timeline.error = end.error
+        return True
 
     def on_connection_close(self) -> None:
         """The client has closed its side: nobody reads the answer any more."""
@@ -206,8 +209,3 @@ class AnswerHandler(BodyHandler):
         self.timeline.client_left = True
         if self.answer is not None:
             self.answer.abandon()
-
-
-def _is_end(batch: list[AnswerEvent]) -> bool:
-    """Nothing comes behind this."""
-    return bool(batch) and isinstance(batch[-1], Finished | Failed)
