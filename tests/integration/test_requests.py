@@ -256,6 +256,12 @@ def test_a_handler_begins_as_one_of_tornados() -> None:
     assert [one.__name__ for one in watched] == ["on_connection_close"] * 2
 
 
+@pytest.mark.parametrize("step", ["_log", "_cross_origin_protection"])
+def test_a_step_that_is_left_out_is_one_of_tornados(step: str) -> None:
+    assert step in vars(RequestHandler)
+    assert step in vars(ApiHandler)
+
+
 @given(st.text(max_size=4) | st.binary(max_size=4) | st.integers())
 @example("a\nb")
 @example("é\x80\t")
