@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from sys import getsizeof
@@ -49,7 +49,7 @@ class Recording:
         """Nothing follows. What is kept gets smaller: a text in one piece takes a tenth of its tokens one by one."""
         self.over = True
         if self.first is not None:
-            whole = list(_merged(event for link in _links(self.first) for event in link.batch))
+            whole = list(_merged([event for link in _links(self.first) for event in link.batch]))
             self.first = Link([], Link(whole) if whole else None)
             self.size = _EMPTY_BYTES + _size(whole)
 
@@ -131,12 +131,13 @@ class Shelf(Generic[AnyRecording]):
 
 
 def _size(batch: Sequence[AnswerEvent]) -> int:
-    return sum(_EVENT_BYTES + getsizeof(_text(event)) for event in batch)
-
-
-def _text(event: AnswerEvent) -> str | None:
-    """What of an event can be long."""
-    return event.arguments if isinstance(event, ToolCallDelta) else getattr(event, "text", None)
+    size = _EVENT_BYTES * len(batch)
+    for event in batch:
+        # What of an event can be long.
+        text = event.arguments if type(event) is ToolCallDelta else getattr(event, "text", None)
+        if text is not None:
+            size += getsizeof(text)
+    return size
 
 
 def _links(first: Link) -> Iterator[Link]:
@@ -146,7 +147,7 @@ def _links(first: Link) -> Iterator[Link]:
         link = link.next
 
 
-def _merged(events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
+def _merged(events: Iterable[AnswerEvent]) -> Iterator[AnswerEvent]:
     """The same answer in fewer events: neighbouring deltas of one kind joined."""
     texts: list[str] = []
     kind: type[TextDelta | ReasoningDelta] = TextDelta
@@ -154,7 +155,7 @@ def _merged(events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
         if texts and type(event) is not kind:
             yield kind("".join(texts))
             texts = []
-        if isinstance(event, TextDelta | ReasoningDelta):
+        if isinstance(event, (TextDelta, ReasoningDelta)):
             kind = type(event)
             texts.append(event.text)
         else:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gateway.dify_run import ClientLeft
 from gateway.errors import GatewayError, InternalError
@@ -199,8 +199,10 @@ class Listener:
         self._answer = answer
         self._link = answer.first
         self._timeline = timeline
+        self._loop = asyncio.get_running_loop()
         self._left = False
-        self._waiting: asyncio.Timeout | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self._woken = False  # it was, and has not noticed yet
 
     @property
     def stamp(self) -> AnswerStamp:
@@ -236,7 +238,7 @@ class Listener:
         """The client has left: whoever waits in `next_batch` gets ClientLeft; the answer is not its own to end."""
         self._left = True
         if self._waiting is not None:
-            self._waiting.reschedule(0)
+            self._wake_soon()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -244,10 +246,29 @@ class Listener:
         await self._answer.leave()
 
     async def _unless_left(self, work: Awaitable[Result]) -> Result:
+        """What asyncio.timeout does, with `abandon` in the place of a time. Raises ClientLeft."""
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        cancelling = task.cancelling()
+        self._waiting = task
+        if self._left:
+            self._wake_soon()
         try:
-            async with asyncio.timeout(0 if self._left else None) as self._waiting:
-                return await work
-        except TimeoutError:
-            raise ClientLeft from None
+            return await work
+        except asyncio.CancelledError:
+            if self._woken and task.cancelling() <= cancelling + 1:  # else it was cancelled from outside, too
+                raise ClientLeft from None
+            raise
         finally:
             self._waiting = None
+            if self._woken:
+                self._woken = False
+                task.uncancel()
+
+    def _wake_soon(self) -> None:
+        self._loop.call_soon(self._wake)  # not at once: what has come is still told
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._woken:
+            self._woken = True
+            self._waiting.cancel()

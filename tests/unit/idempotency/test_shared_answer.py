@@ -210,6 +210,51 @@ async def test_a_client_that_has_left_gets_nothing(answer: SharedAnswer, source:
         source.batches.put_nowait([])
 
 
+async def test_who_has_left_is_told_so_and_not_cancelled(answer: SharedAnswer) -> None:
+    counts = []
+
+    async def leave() -> None:
+        place = listener(answer)
+        task = asyncio.current_task()
+        assert task is not None
+        async with place:
+            asyncio.get_running_loop().call_later(0.01, place.abandon)
+            for _ in range(3):
+                with pytest.raises(ClientLeft):
+                    await place.next_batch()
+                counts.append(task.cancelling())
+            await asyncio.sleep(0)  # nothing is left that would cancel it here
+
+    await asyncio.create_task(leave())
+    assert counts == [0, 0, 0]
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+async def test_a_cancellation_from_outside_stays_one(answer: SharedAnswer, abandoned: bool) -> None:
+    place = listener(answer)
+    async with place, listener(answer):
+        waiting = asyncio.create_task(place.next_batch())
+        await settle()
+        if abandoned:
+            place.abandon()
+            asyncio.get_running_loop().call_soon(waiting.cancel)
+        else:
+            waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
+async def test_what_has_come_before_it_left_is_still_told(answer: SharedAnswer, source: Source) -> None:
+    async with listener(answer) as place:
+        waiting = asyncio.create_task(place.next_batch())
+        await settle()
+        source.batches.put_nowait([TextDelta("w1")])
+        place.abandon()
+        assert await waiting == [TextDelta("w1")]
+        with pytest.raises(ClientLeft):
+            await place.next_batch()
+
+
 @pytest.mark.parametrize("error", [RateLimited("later"), RunFailed("broken")])
 async def test_an_error_is_everybodys(answer: SharedAnswer, source: Source, error: GatewayError) -> None:
     reading = [asyncio.create_task(read(listener(answer))) for _ in range(3)]
