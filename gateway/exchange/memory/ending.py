@@ -47,6 +47,8 @@ class Ending:
         text = self.text.strip()
         if self._begin is not None:
             return self._begin + text[-1:] in ("{}", "[]")
+        if text[:1] not in _JSON_BEGINS:
+            return False
         if fenced := _FENCED.fullmatch(text):
             text = fenced[2]
         if text.rstrip()[-1:] not in _JSON_ENDS.get(text[:1], ()):

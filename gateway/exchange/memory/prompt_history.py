@@ -38,6 +38,8 @@ class PromptHistory:
         messages = [message for message in messages if message.said]
         if not messages:
             raise InvalidRequest("'messages' has no text to send to the app.", param="messages")
+        if len(messages) == 1:  # of whomever: nothing to tell apart, so nothing is added
+            return Prompt(messages[0].said, None, files_of(messages))
         parts, spoken = [], []
         for message in messages:
             if message.role is Role.SYSTEM:
@@ -45,7 +47,7 @@ class PromptHistory:
             else:
                 spoken.append(message)
         if len(spoken) == 1:
-            parts.append(spoken[0].said)  # nothing to tell apart, so nothing is added
+            parts.append(spoken[0].said)  # behind the system's words, and as bare
         elif spoken:
             parts += _folded(spoken)
         begin = _now(messages)

@@ -43,7 +43,8 @@ def _width(size: int) -> int:
     return math.ceil(size * 8 / math.log2(_BASE))
 
 
-_SIZES = {_width(size): size for size in range(1, LONGEST_BYTES + 1)}
+_WIDTHS = {size: _width(size) for size in range(1, LONGEST_BYTES + 1)}
+_SIZES = {width: size for size, width in _WIDTHS.items()}
 
 _RUN = re.compile(f"[{SYMBOLS}]{{2,}}")
 
@@ -65,7 +66,7 @@ def hide(data: bytes) -> str:
     if not 0 < len(data) <= LONGEST_BYTES:
         raise ValueError(f"cannot hide {len(data)} bytes")
     rest = int.from_bytes(data, "big")
-    width = _width(len(data))
+    width = _WIDTHS[len(data)]
     triples = []
     for _ in range((width + 5) // 6):
         rest, six = divmod(rest, _SIX)

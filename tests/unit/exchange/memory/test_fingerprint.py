@@ -22,6 +22,7 @@ HISTORY = [Message(USER, "one"), Message(ASSISTANT, "1"), Message(TOOL, "t"), Me
 # Marks of several classes, characters that decompose or compose, line ends, and what must not be seen.
 ODD = "ae \t\r\n\u0301\u0323\u0308\u0345\u0f71\u0f73\u0344\u1100\u1161\u11a8각éµﬁ①¨Ω你\u00a0\u3000\u2028\u200b\ufe00"
 odd_texts = st.text(st.sampled_from(ODD), max_size=30)
+ascii_texts = st.text(st.sampled_from([*map(chr, range(33)), "\x7f", "a"]) | st.characters(max_codepoint=127))
 texts = odd_texts | st.text()
 messages = st.builds(Message, st.sampled_from([USER, ASSISTANT, TOOL]), texts)
 forms = st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])
@@ -65,7 +66,7 @@ def test_an_answer_that_is_there_as_a_whole_counts_instead_of_what_was_fed(answe
     assert again.finish() == transcript.fingerprint()
 
 
-@given(odd_texts | st.text("e\u0301\u0323\u0345", max_size=8), st.lists(st.integers(0, 30)))
+@given(odd_texts | ascii_texts | st.text("e\u0301\u0323\u0345", max_size=8), st.lists(st.integers(0, 30)))
 @example("e\u0301\u0345\u0323", [3])  # the last mark goes before the two that came earlier
 def test_a_text_that_is_there_as_a_whole_is_read_as_one_in_pieces(answer: str, cuts: list[int]) -> None:
     cut = fingerprint._LongText()
@@ -253,6 +254,8 @@ def test_the_fingerprint_does_not_change_by_accident() -> None:
     # Tokens in clients' histories hold it: another value starts every conversation anew.
     assert finger([Message(USER, " Grüße ①\r\n"), Message(ASSISTANT, "é")], b"key").hex() == "736c5a7386bc509d"
     assert system_fingerprint([Message(SYSTEM, "Be brief.")], KeyedHash(b"key")).hex() == "2efd"
+    assert system_fingerprint([Message(SYSTEM, "Be brief."), *HISTORY, Message(SYSTEM, "é")]).hex() == "50cd"
+    assert system_fingerprint(HISTORY, KeyedHash(b"key")).hex() == "4e70"
 
 
 # System messages ---------------------------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
+from gateway.exchange.attachment import Attachment, FileKind, InlineFile
 from gateway.exchange.memory import zero_width
 from gateway.exchange.memory.prompt_history import PromptHistory
 from gateway.exchange.memory.thread import Outcome, Scope, Thread
-from gateway.exchange.turn import Message, Role, Turn
+from gateway.exchange.turn import Message, Prompt, Role, Turn
 
 SYSTEM, USER, ASSISTANT, TOOL = Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.TOOL
 
@@ -68,6 +69,15 @@ def test_no_text_is_lost_and_the_order_stays(messages: list[Message]) -> None:
     place = 0
     for message in sorted(spoken, key=lambda message: message.role is not SYSTEM):  # system text first
         place = made.index(message.text, place) + len(message.text)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_lone_message_stands_bare_and_its_files_are_sent_along(role: Role) -> None:
+    file = Attachment("p", InlineFile(b"png"), FileKind.IMAGE)
+    alone = PromptHistory().fold([Message(role, "one", (file,))])
+    assert alone == Prompt("one", None, () if role is ASSISTANT else (file,))
+    with_nothing = PromptHistory().fold([Message(SYSTEM, ""), Message(role, "one", (file,)), Message(USER, "")])
+    assert with_nothing == alone
 
 
 def test_the_history_is_in_the_query_and_nowhere_else() -> None:
