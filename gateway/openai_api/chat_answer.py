@@ -27,7 +27,7 @@ from gateway.exchange.answer import (
 )
 from gateway.exchange.turn import ToolChoice, Turn
 from gateway.openai_api.error_body import error_body
-from gateway.openai_api.extras import citation_fields, dify_field, usage_object
+from gateway.openai_api.extras import citation_fields, dify_field, usage_json
 
 _DONE = sse.DONE.decode("ascii")
 Delta = dict[str, object]
@@ -91,19 +91,18 @@ class ChatStreamRenderer:
     def _end_frames(self, end: Finished) -> str:
         last: Delta = {} if self._tools else {"content": ""}
         cited = citation_fields(end.citations, self._length)
+        citing = self._delta_frame(_json({**last, **cited})) if cited else ""
         dify = dify_field(self._details, self._started, end, streamed=True)
-        return (
-            (self._delta_frame(_json({**last, **cited})) if cited else "")
-            + self._delta_frame(_json(last), f'"{_finish_reason(end, self._tools)}"', dify)
-            + self._usage_frame(end.usage)
-            + _DONE
+        ending = self._delta_frame(
+            "{}" if self._tools else '{"content":""}', f'"{_finish_reason(end, self._tools)}"', _fields(dify)
         )
+        return f"{citing}{ending}{self._usage_frame(end.usage)}{_DONE}"
 
     def _usage_frame(self, usage: Usage | None) -> str:
         """Nothing where Dify told no usage: clients that asked cope with its absence, not with invented numbers."""
         if not self._include_usage or usage is None:
             return ""
-        return f'{self._chunk},"choices":[],"usage":{_json(usage_object(usage))}}}\n\n'
+        return f'{self._chunk},"choices":[],"usage":{usage_json(usage)}}}\n\n'
 
     def _call_delta(self, event: ToolCallDelta) -> Delta:
         named = {} if event.name is None else {"name": event.name}
@@ -113,10 +112,9 @@ class ChatStreamRenderer:
         opened = {} if event.id is None else {"id": event.id, "type": "function"}
         return {"tool_calls": [{"index": event.index, **opened, "function": function}]}
 
-    def _delta_frame(self, delta: str, finish_reason: str = "null", more: Mapping[str, object] | None = None) -> str:
-        """A chunk; `delta` and `finish_reason` are JSON, and `more` are fields that it has besides."""
+    def _delta_frame(self, delta: str, finish_reason: str = "null", fields: str = "") -> str:
+        """A chunk of these pieces of JSON; `fields` are what it has besides."""
         choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish_reason}}}'
-        fields = f",{_json(more)[1:-1]}" if more else ""
         return f'{self._chunk},"choices":[{choice}]{fields}{self._end}'
 
 
@@ -146,27 +144,20 @@ def render_document(turn: Turn, answer_id: str, created: int, events: Iterable[A
     if end.reason is FinishReason.CONTENT_FILTER and end.text is not None:
         thoughts = []  # they may say what the text must not
     made = _message_calls(turn, calls) if end.reason is FinishReason.TOOL_CALLS else {}
-    message = {
-        "role": "assistant",
-        "content": text or None if made else text,
-        "refusal": None,
-        **({"reasoning_content": "".join(thoughts)} if thoughts else {}),
-        **citation_fields(end.citations, len(text)),
-        **made,
-    }
+    content = "null" if made and not text else encode_basestring_ascii(text)
+    thought = f',"reasoning_content":{encode_basestring_ascii("".join(thoughts))}' if thoughts else ""
+    more = _fields(citation_fields(end.citations, len(text))) + _fields(made)
+    message = f'{{"role":"assistant","content":{content},"refusal":null{thought}{more}}}'
     finish_reason = _finish_reason(end, turn.tool_choice)
-    return json_codec.dumps(
-        {
-            "id": answer_id,
-            "object": "chat.completion",
-            "created": created,
-            "model": turn.model,
-            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
-            **({} if end.usage is None else {"usage": usage_object(end.usage)}),
-            **({"conversation_id": started.conversation_id} if started and started.conversation_id else {}),
-            **dify_field(turn.details, started, end, streamed=False),
-        }
-    )
+    name, model = encode_basestring_ascii(answer_id), encode_basestring_ascii(turn.model)
+    usage = "" if end.usage is None else f',"usage":{usage_json(end.usage)}'
+    conversation_id = started.conversation_id if started else None
+    named = f',"conversation_id":{encode_basestring_ascii(conversation_id)}' if conversation_id else ""
+    dify = _fields(dify_field(turn.details, started, end, streamed=False))
+    return (
+        f'{{"id":{name},"object":"chat.completion","created":{created},"model":{model},"choices":[{{"index":0,'
+        f'"message":{message},"logprobs":null,"finish_reason":"{finish_reason}"}}]{usage}{named}{dify}}}'
+    ).encode("ascii")
 
 
 def _message_calls(turn: Turn, calls: dict[int, list[ToolCallDelta]]) -> dict[str, object]:
@@ -184,6 +175,11 @@ def _finish_reason(end: Finished, tools: ToolChoice | None) -> str:
     if end.reason is FinishReason.TOOL_CALLS and tools and tools.as_functions:
         return "function_call"
     return end.reason
+
+
+def _fields(fields: Mapping[str, object]) -> str:
+    """For the end of an object that has others before them."""
+    return f",{_json(fields)[1:-1]}" if fields else ""
 
 
 def _json(value: object) -> str:

@@ -35,16 +35,15 @@ def citation_fields(citations: Sequence[Citation], length: int) -> dict[str, obj
     return {**({"annotations": annotations} if annotations else {}), "retriever_resources": resources}
 
 
-def usage_object(usage: Usage) -> dict[str, object]:
-    """OpenAI's usage; what Dify does not count is not there."""
+def usage_json(usage: Usage) -> str:
+    """OpenAI's usage, as JSON; what Dify does not count is not there."""
     cached, reasoning = usage.cached_tokens, usage.reasoning_tokens
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        **({} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}),
-        **({} if reasoning is None else {"completion_tokens_details": {"reasoning_tokens": reasoning}}),
-    }
+    of_prompt = "" if cached is None else f',"prompt_tokens_details":{{"cached_tokens":{cached}}}'
+    of_completion = "" if reasoning is None else f',"completion_tokens_details":{{"reasoning_tokens":{reasoning}}}'
+    return (
+        f'{{"prompt_tokens":{usage.prompt_tokens},"completion_tokens":{usage.completion_tokens}'
+        f',"total_tokens":{usage.total_tokens}{of_prompt}{of_completion}}}'
+    )
 
 
 def dify_field(wish: Details, started: Started | None, end: Finished, streamed: bool) -> dict[str, object]:

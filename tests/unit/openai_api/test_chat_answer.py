@@ -27,6 +27,7 @@ from gateway.exchange.citation import Citation
 from gateway.exchange.details import Details
 from gateway.exchange.turn import Message, Role, ToolChoice, ToolSpec, Turn
 from gateway.openai_api.chat_answer import ChatStreamRenderer, render_document
+from gateway.openai_api.extras import citation_fields, dify_field, usage_json
 from tests.schemas import validate
 
 ANSWER_ID, CREATED, MODEL = "chatcmpl-1", 1_700_000_000, 'team/助手 "v2"\u2028\\u0000'
@@ -366,3 +367,55 @@ def test_any_text_in_any_batches_comes_out_equal(
     assert joined([choice["delta"].get(field, "") for choice in choices]) == joined(pieces)
     assert [each["usage"] for each in chunks if each.get("usage")] == ([USAGE_OBJECT] if usage else [])
     assert all(("usage" in each) is usage for each in chunks)
+
+
+COUNTS = st.integers(0, 10**12)
+USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, cached_tokens=st.none() | COUNTS, reasoning_tokens=st.none() | COUNTS)
+TEXTS = st.text(min_size=1)
+CITATIONS = st.builds(Citation, st.integers(0, 9), st.text(), url=st.none() | st.just("https://a.example/b"))
+ENDS = st.builds(
+    Finished,
+    st.sampled_from([FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]),
+    st.none() | USAGES,
+    st.none() | st.text(),
+    citations=st.lists(CITATIONS, max_size=2).map(tuple),
+    workflow_run_id=st.none() | TEXTS,
+    questions=st.lists(TEXTS, max_size=2).map(tuple),
+)
+
+
+@settings(deadline=None)
+@given(
+    started=st.builds(Started, TEXTS, st.none() | TEXTS, st.none() | TEXTS),
+    deltas=st.lists(st.builds(TextDelta, TEXTS) | st.builds(ReasoningDelta, TEXTS), max_size=4),
+    end=ENDS,
+    details=st.sampled_from(Details),
+)
+def test_a_document_is_its_fields_and_nothing_else(
+    started: Started, deltas: list[AnswerEvent], end: Finished, details: Details
+) -> None:
+    asked = replace(turn(), details=details)
+    texts = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+    thoughts = "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta))
+    text = texts if end.text is None else end.text
+    withdrawn = end.reason is FinishReason.CONTENT_FILTER and end.text is not None
+    message = {
+        "role": "assistant",
+        "content": text,
+        "refusal": None,
+        **({"reasoning_content": thoughts} if thoughts and not withdrawn else {}),
+        **citation_fields(end.citations, len(text)),
+    }
+    body = {
+        "id": ANSWER_ID,
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": MODEL,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": end.reason.value}],
+        **({} if end.usage is None else {"usage": json.loads(usage_json(end.usage))}),
+        **({"conversation_id": started.conversation_id} if started.conversation_id else {}),
+        **dify_field(details, started, end, streamed=False),
+    }
+    raw = render_document(asked, ANSWER_ID, CREATED, [started, *deltas, end])
+    assert json.loads(raw) == json.loads(json.dumps(body))
+    assert list(json.loads(raw)) == list(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from gateway.exchange.answer import Finished, FinishReason, Started, Usage
 from gateway.exchange.citation import Citation
 from gateway.exchange.details import Details
 from gateway.exchange.file_link import FileLink
-from gateway.openai_api.extras import citation_fields, dify_field, usage_object
+from gateway.openai_api.extras import citation_fields, dify_field, usage_json
 
 STARTED = Started("t", "c", "m")
 
@@ -34,8 +35,8 @@ def test_what_has_an_address_is_an_annotation_and_all_are_resources() -> None:
 
 
 def test_only_counts_that_dify_tells() -> None:
-    assert usage_object(Usage(1, 2, 3)) == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
-    assert usage_object(Usage(1, 2, 3, cached_tokens=0, reasoning_tokens=2)) == {
+    assert json.loads(usage_json(Usage(1, 2, 3))) == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert json.loads(usage_json(Usage(1, 2, 3, cached_tokens=0, reasoning_tokens=2))) == {
         "prompt_tokens": 1,
         "completion_tokens": 2,
         "total_tokens": 3,
