@@ -15,7 +15,7 @@ _WEB = re.compile(r"https?://[^\s<>\"]+")
 
 def read_resources(resources: Any) -> tuple[Citation, ...]:
     """message_end's metadata.retriever_resources. 0.15 leaves them out where there are none, 1.12 says []."""
-    return tuple(_read(item, item) for item in _objects(resources))
+    return tuple([_read(item, item) for item in _objects(resources)]) if resources else ()
 
 
 def read_node(data: Mapping[str, Any]) -> tuple[Citation, ...]:

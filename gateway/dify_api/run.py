@@ -18,6 +18,8 @@ from gateway.exchange.answer import AnswerEvent, Failed, Finished, FinishReason,
 from gateway.exchange.citation import Citation
 from gateway.exchange.forms.form import Form
 
+_WORKFLOW, _STOP = AppMode.WORKFLOW, FinishReason.STOP  # by the enum's name each would cost a search
+
 # Providers' words for a reached limit: OpenAI's, Anthropic's and Google's. Dify passes them on as they are.
 _LIMIT_REACHED = frozenset({"length", "max_tokens"})
 
@@ -139,7 +141,7 @@ class Run:
         sends message_end.
         """
         self.terminals.add(terminal)
-        twin_expected = self.is_flow and self.mode is not AppMode.WORKFLOW
+        twin_expected = self.is_flow and self.mode is not _WORKFLOW
         return [] if twin_expected and len(self.terminals) == 1 else self.finish()
 
     def finish(self) -> list[AnswerEvent]:
@@ -182,7 +184,7 @@ class Run:
 
     def _cited(self) -> tuple[Citation, ...]:
         """message_end's, which follow the app's switch for citations by themselves; those of a workflow do not."""
-        if self.mode is AppMode.WORKFLOW:
+        if self.mode is _WORKFLOW:
             return together(self.node_citations) if self.cites else ()
         return self.citations
 
@@ -193,7 +195,7 @@ class Run:
 
     def _missing_links(self) -> str:
         """A chatflow's text shows its files only where its author has put them; a workflow's outputs all do."""
-        if self.mode is AppMode.WORKFLOW or self._moderated or not self.files.links:
+        if self.mode is _WORKFLOW or self._moderated or not self.files.links:
             return ""
         if isinstance(answer := self.outputs.get("answer"), str):
             self.files.show(answer)
@@ -216,7 +218,7 @@ class Run:
         """
         if self.stopped or self.form is not None:
             return None, False
-        if self.mode is not AppMode.WORKFLOW:
+        if self.mode is not _WORKFLOW:
             answer = self.outputs.get("answer")
             better = not self.text.length or self.text_lost or (self.retried and not self.iteration_spoke)
             told = isinstance(answer, str) and better
@@ -240,11 +242,13 @@ class Run:
             return FinishReason.CONTENT_FILTER
         if self.stopped:
             return FinishReason.LENGTH
+        if not self._limits:
+            return _STOP
         # Of the node that spoke last if it is an LLM; else of the last LLM, whose text may be in what was said last.
         speaker = self.speaker[0] if isinstance(self.speaker, list) and self.speaker else None
         last = next(reversed(self._limits.values()), False)
         limit_reached = self._limits.get(speaker, last) if isinstance(speaker, str) else last
-        return FinishReason.LENGTH if limit_reached else FinishReason.STOP
+        return FinishReason.LENGTH if limit_reached else _STOP
 
 
 def _unanswerable(asked: dict[str, Any]) -> RunFailed:

@@ -9,6 +9,7 @@ from gateway.exchange.answer import Usage
 
 _LONGEST_PRICE = 30  # digits before or behind the point
 _NOTHING = Usage(0, 0, 0)
+_PRICED = (str, int, float)
 
 
 class UsageCount:
@@ -84,7 +85,7 @@ def read_usage(usage: Any) -> Usage | None:
 
 def _price(value: Any) -> Decimal | None:
     """Dify writes prices as decimals in strings ("0.0000390", "0E-7"), very old and patched ones as numbers."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
+    if type(value) not in _PRICED:
         return None
     try:
         price = Decimal(str(value))
