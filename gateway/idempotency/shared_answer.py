@@ -202,7 +202,8 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._left = False
         self._waiting: asyncio.Task[Any] | None = None
-        self._woken = False  # it was, and has not noticed yet
+        self._waking: asyncio.Handle | None = None  # from when it is to be woken until it has noticed
+        self._woken = False
 
     @property
     def stamp(self) -> AnswerStamp:
@@ -237,8 +238,8 @@ class Listener:
     def abandon(self) -> None:
         """The client has left: whoever waits in `next_batch` gets ClientLeft; the answer is not its own to end."""
         self._left = True
-        if self._waiting is not None:
-            self._wake_soon()
+        if self._waiting is not None and self._waking is None:
+            self._wake_soon(self._waiting)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -252,7 +253,7 @@ class Listener:
         cancelling = task.cancelling()
         self._waiting = task
         if self._left:
-            self._wake_soon()
+            self._wake_soon(task)
         try:
             return await work
         except asyncio.CancelledError:
@@ -261,14 +262,18 @@ class Listener:
             raise
         finally:
             self._waiting = None
-            if self._woken:
-                self._woken = False
-                task.uncancel()
+            if self._waking is not None:
+                self._rest(task, self._waking)
 
-    def _wake_soon(self) -> None:
-        self._loop.call_soon(self._wake)  # not at once: what has come is still told
+    def _wake_soon(self, task: asyncio.Task[Any]) -> None:
+        self._waking = self._loop.call_soon(self._wake, task)  # not at once: what has come is still told
 
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._woken:
-            self._woken = True
-            self._waiting.cancel()
+    def _wake(self, task: asyncio.Task[Any]) -> None:
+        self._woken = True
+        task.cancel()
+
+    def _rest(self, task: asyncio.Task[Any], waking: asyncio.Handle) -> None:
+        waking.cancel()
+        if self._woken:
+            task.uncancel()
+        self._waking, self._woken = None, False

@@ -244,6 +244,19 @@ async def test_a_cancellation_from_outside_stays_one(answer: SharedAnswer, aband
             await waiting
 
 
+async def test_to_be_told_twice_that_it_has_left_changes_nothing(answer: SharedAnswer) -> None:
+    place = listener(answer)
+    async with place, listener(answer):
+        waiting = asyncio.create_task(place.next_batch())
+        await settle()
+        place.abandon()
+        place.abandon()
+        asyncio.get_running_loop().call_soon(place.abandon)
+        with pytest.raises(ClientLeft):
+            await waiting
+        assert waiting.cancelling() == 0
+
+
 async def test_what_has_come_before_it_left_is_still_told(answer: SharedAnswer, source: Source) -> None:
     async with listener(answer) as place:
         waiting = asyncio.create_task(place.next_batch())
