@@ -113,6 +113,13 @@ SCENARIOS = [
         _per_token("paced 500", {**_PACED, "streams": 500, "ramp": 3000, "seconds": 4}),
     ),
     Scenario(
+        "paced 50",
+        "50 streams, a token each 4 ms: as many tokens a second, of fewer streams",
+        _per_token("paced 50", {**_PACED, "tokens": 1000, "delay": 4, "streams": 50, "ramp": 1000, "seconds": 5}),
+        lean_only=True,
+        quick=False,
+    ),
+    Scenario(
         "flood",
         "64 streams of 200 tokens, as fast as possible",
         _per_token("flood", {"streams": 64, "tokens": 200, "seconds": 3}),
@@ -142,6 +149,7 @@ SCENARIOS = [
 
 FIGURES = [
     Figure("paced 500", "CPU per token, each alone (500 streams)", "µs", must_be=65, must_be_times=2.6, digits=1),
+    Figure("paced 50", "CPU per token, as many of 50 streams", "µs", digits=1),
     Figure("flood", "CPU per token, as fast as possible", "µs", must_be=12, must_be_times=1.5),
     Figure("flood 16", "CPU per token, 16 arrive together", "µs", must_be=5),
     Figure("short", "CPU per stream of 10 tokens", "ms", must_be=0.60),
