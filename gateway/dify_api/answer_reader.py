@@ -62,20 +62,19 @@ class AnswerReader:
         return self._receive_all(self._decoder.feed(data))
 
     def _receive_all(self, frames: list[bytes]) -> list[AnswerEvent]:
-        if self._heard is not None:
-            for data in frames:
-                self._heard(data)
         answer: list[AnswerEvent] = []
-        at = 0
-        while at < len(frames):
-            text, events = self._template.texts_from(frames, at)
-            if events:
-                answer += self._receive_text(text, events)
-                at += events
-            else:
-                answer += self.receive_data(frames[at])
-                at += 1
-        return answer
+        texts: list[str] = []
+        for data in frames:
+            if self._heard is not None:
+                self._heard(data)
+            if (text := self._template.text_of(data)) is not None:
+                texts.append(text)
+                continue
+            if texts:
+                answer += self._receive_text("".join(texts), len(texts))
+                texts = []
+            answer += self.receive_data(data)
+        return answer + self._receive_text("".join(texts), len(texts)) if texts else answer
 
     def _receive_text(self, text: str, events: int) -> list[AnswerEvent]:
         if self.complete:

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 from gateway.json_codec import loads
@@ -43,24 +40,15 @@ class TextTemplate:
         self._around = math.inf  # bytes of an event around its text; where there is no template, none is long enough
         self._to_learn = _LEARN_TIMES
 
-    def texts_from(self, frames: Sequence[bytes], at: int) -> tuple[str, int]:
-        """The texts of the events that `frames` has from `at` on, as one, and their number: up to what does not fit."""
-        head, tail, around = self._head, self._tail, self._around
-        start, stop = len(head), -len(tail)
-        texts: list[bytes] = []
-        for data in islice(frames, at, None):
-            if not data.startswith(head) or not data.endswith(tail) or len(data) < around:
-                break
-            texts.append(data[start:stop])
+    def text_of(self, data: bytes) -> str | None:
+        """The text of the event that `data` is; None if it does not fit."""
+        head, tail = self._head, self._tail
+        if not data.startswith(head) or not data.endswith(tail) or len(data) < self._around:
+            return None
         try:
-            return _decode_together(texts), len(texts)
+            return _decode(data[len(head) : -len(tail)])
         except ValueError:
-            pass
-        decoded: list[str] = []
-        with suppress(ValueError):
-            for text in texts:
-                decoded.append(_decode(text))
-        return "".join(decoded), len(decoded)
+            return None
 
     def texts_of(self, read: bytes) -> tuple[str, int] | None:
         """The texts of the events that a whole read is, as one, and their number; None if anything does not fit.
@@ -86,7 +74,9 @@ class TextTemplate:
         text = b"".join(texts)
         if _LF in text or _CR in text:  # an event of several lines
             return None
-        return _decode_together(texts), len(texts)
+        if text.isascii() and _BACKSLASH not in text:  # else the end of one and the begin of the next could meet
+            return _decode(text), len(texts)
+        return "".join(map(_decode, texts)), len(texts)
 
     def learn(self, data: bytes, event: Event) -> bool:
         """Become the template that `data` gives, which was decoded to `event`.
@@ -118,14 +108,6 @@ class TextTemplate:
         self._between = self._end + self._begin
         self._around = len(head) + len(tail)
         return True
-
-
-def _decode_together(texts: list[bytes]) -> str:
-    """Several such strings as one. Raises ValueError where any of them is none."""
-    text = b"".join(texts)
-    if text.isascii() and _BACKSLASH not in text:  # else the end of one and the begin of the next could meet
-        return _decode(text)
-    return "".join(map(_decode, texts))
 
 
 def _decode(text: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +53,6 @@ def read_quickly(reads: list[bytes], mode: AppMode) -> tuple[list[object], int]:
     return comparable(answer + reader.receive_eof()), reader.events_seen
 
 
-def text_of(template: TextTemplate, frame: bytes) -> str | None:
-    """The text of one event, if it fits."""
-    text, events = template.texts_from([frame], 0)
-    return text if events else None
-
-
 def in_reads(frames: list[bytes], batch: int) -> list[bytes]:
     return [b"".join(map(sse, frames[start : start + batch])) for start in range(0, len(frames), batch)]
 
@@ -88,8 +81,8 @@ def test_the_recordings_are_mostly_read_quickly() -> None:
     for path in STREAMS:
         template = TextTemplate()
         for frame in SSEDecoder().feed(path.read_bytes()):
-            if text_of(template, frame) is not None:
-                assert template.texts_of(sse(frame)) == (text_of(template, frame), 1)
+            if template.text_of(frame) is not None:
+                assert template.texts_of(sse(frame)) == (template.text_of(frame), 1)
                 texts, quick = texts + 1, quick + 1
                 continue
             try:
@@ -113,11 +106,11 @@ def test_a_text_is_told_as_it_is(first: dict[str, Any], text: str) -> None:
     template = TextTemplate()
     assert template.learn(encode(first), ujson.loads(encode(first)))
     for data in (encode(event), encode(event).replace(b'"first"', b""), json.dumps(event).encode()):
-        told = text_of(template, data)
+        told = template.text_of(data)
         assert told is None or told == text
     assert template.selector == place["from_variable_selector"]
     if text < "\ud800" or text > "\udfff":  # half a surrogate pair has no UTF-8
-        assert text_of(template, encode(event)) == text
+        assert template.text_of(encode(event)) == text
         assert template.texts_of(sse(encode(event))) == (text, 1)
         assert template.texts_of(sse(encode(event)) * 3) == (text * 3, 3)
 
@@ -144,14 +137,14 @@ def test_a_text_is_told_as_it_is(first: dict[str, Any], text: str) -> None:
 def test_where_the_text_is_not_certain_nothing_is_learned(data: bytes) -> None:
     template = TextTemplate()
     assert not template.learn(data, ujson.loads(data))
-    assert text_of(template, data) is None
+    assert template.text_of(data) is None
     assert template.texts_of(sse(data)) is None
 
 
 @pytest.mark.parametrize("junk", [b"", b"\xff", b"\xff\n\n", b"\xff\xfe"])
 def test_before_a_first_event_nothing_is_read_quickly(junk: bytes) -> None:
     read = junk + sse(encode(MESSAGE)) + sse(encode(MESSAGE))
-    assert TextTemplate().texts_of(read) is text_of(TextTemplate(), read) is None
+    assert TextTemplate().texts_of(read) is TextTemplate().text_of(read) is None
     assert read_quickly([read], AppMode.CHAT) == read_in_full(read, AppMode.CHAT)
 
 
@@ -219,13 +212,9 @@ def test_any_bytes_in_the_texts_places_of_one_read_are_what_they_are_apart(texts
     assert template.learn(encode(MESSAGE), ujson.loads(encode(MESSAGE)))
     found = template.texts_of(read)
     if found is not None:
-        told = [text_of(template, frame) for frame in SSEDecoder().feed(read)]
+        told = [template.text_of(frame) for frame in SSEDecoder().feed(read)]
         assert found == ("".join(map(str, told)), len(texts))
         assert None not in told
-    frames = [encode(MESSAGE).replace(b"first", text) for text in texts]
-    for at in range(len(frames) + 1):
-        fitting = list(takewhile(lambda told: told is not None, (text_of(template, frame) for frame in frames[at:])))
-        assert template.texts_from(frames, at) == ("".join(map(str, fitting)), len(fitting))
 
 
 @given(st.binary(max_size=12))
@@ -234,7 +223,7 @@ def test_any_bytes_in_the_texts_place_are_read_as_the_decoder_reads_them(text: b
     template = TextTemplate()
     assert template.learn(first, ujson.loads(first))
     data = first.replace(b"first", text)
-    told = text_of(template, data)
+    told = template.text_of(data)
     if told is not None:
         assert ujson.loads(data) == {**MESSAGE, "answer": told}
 
