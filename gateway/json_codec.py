@@ -53,8 +53,8 @@ def loads_strict(text: bytes) -> Any:
         if not decoded.startswith("{"):  # else with blanks before it, or it is no object
             return _STRICT.decode(decoded)
         value, end = _STRICT.raw_decode(decoded)
-        if end != len(decoded) and decoded[end:].strip(" \t\n\r"):
-            raise json.JSONDecodeError("Extra data", decoded, end)
+        if rest := decoded[end:].lstrip(" \t\n\r"):
+            raise json.JSONDecodeError("Extra data", decoded, len(decoded) - len(rest))
         return value
     except RecursionError as error:
         raise ValueError("too deeply nested") from error

@@ -21,8 +21,14 @@ class Lot:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         put_off, self._put_off = self._put_off or [], None
+        fault: Exception | None = None
         for work in put_off:
-            work()
+            try:
+                work()
+            except Exception as found:  # the others' work is done all the same
+                fault = found
+        if fault is not None:
+            raise fault
 
     def puts_off(self, work: Callable[[], object]) -> bool:
         """Whether there are others to come, and so `work` is done behind them; else it is the caller's, now."""

@@ -264,6 +264,7 @@ class Listener:
             self._waiting = None
             if self._waking is not None:
                 self._rest(task, self._waking)
+            del task  # a task that is cancelled keeps its error, whose traceback keeps this frame
 
     def _wake_soon(self, task: asyncio.Task[Any]) -> None:
         self._waking = self._loop.call_soon(self._wake, task)  # not at once: what has come is still told

@@ -83,14 +83,16 @@ class SocketSet:
 
     def _serve_fresh(self) -> None:
         turns = self._turns
-        for fd, events in self._fresh.poll(0, _MOST_AT_ONCE):
-            left = turns.get(fd, 0)
-            if left > 1:
-                turns[fd] = left - 1
-            elif left == 1:
-                self._let_flow(fd)
-            self._serve(fd, _ACTIVITY[events])
-        self._served()
+        try:
+            for fd, events in self._fresh.poll(0, _MOST_AT_ONCE):
+                left = turns.get(fd, 0)
+                if left > 1:
+                    turns[fd] = left - 1
+                elif left == 1:
+                    self._let_flow(fd)
+                self._serve(fd, _ACTIVITY[events])
+        finally:
+            self._served()
 
     def _let_flow(self, fd: int) -> None:
         del self._turns[fd]
@@ -99,9 +101,11 @@ class SocketSet:
             self._flowing.register(fd, self._events[fd])
 
     def _serve_flowing(self) -> None:
-        for fd, events in self._flowing.poll(0, _MOST_AT_ONCE):
-            self._serve(fd, _ACTIVITY[events])
-        self._served()
+        try:
+            for fd, events in self._flowing.poll(0, _MOST_AT_ONCE):
+                self._serve(fd, _ACTIVITY[events])
+        finally:
+            self._served()
 
 
 def _activity(events: int) -> int:

@@ -166,9 +166,9 @@ class Exchange(HTTP1Connection):
         return self._put(self._format_chunk(chunk))
 
     @property
-    def is_full(self) -> bool:
-        """The kernel has not taken all that was written."""
-        return self._pending_write is not None and not self._pending_write.done()
+    def is_drained(self) -> bool:
+        """The kernel has taken all that was written."""
+        return not self._held and (self._pending_write is None or self._pending_write.done())
 
     def hold(self, chunk: bytes) -> None:
         """Write more of the body, but not yet."""

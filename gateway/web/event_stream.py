@@ -84,7 +84,7 @@ class EventStreamWriter:
             return None
         self._wrote = True
         exchange = self._exchange
-        if not (is_last or exchange.is_full) and self._lot.puts_off(exchange.send_held):
+        if not is_last and exchange.is_drained and self._lot.puts_off(exchange.send_held):
             exchange.hold(data)
             return None
         exchange.is_ending = is_last

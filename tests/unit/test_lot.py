@@ -38,3 +38,17 @@ def test_a_fault_in_the_lot_does_not_hold_back_what_was_put_off() -> None:
     with pytest.raises(KeyError):
         fail()
     assert done == [1]
+
+
+def test_a_fault_in_what_was_put_off_does_not_hold_back_the_rest() -> None:
+    lot, done = Lot(), []
+
+    def fail() -> None:
+        with lot:
+            lot.puts_off(lambda: done.append(1))
+            lot.puts_off(lambda: {}["absent"])
+            lot.puts_off(lambda: done.append(2))
+
+    with pytest.raises(KeyError, match="absent"):
+        fail()
+    assert done == [1, 2]

@@ -37,7 +37,6 @@ OVER_SOCKETS = {
     "gateway/web/dispatch.py": "test_wire_requests.py",
     "gateway/web/files.py": "test_files.py",
     "gateway/web/http_server.py": "test_connections.py",
-    "gateway/web/event_stream.py": "test_answers.py",
     "gateway/web/models.py": "test_apps.py",
     "gateway/web/operations.py": "test_metrics.py",
     "gateway/web/paced_answer.py": "test_pacing.py",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import traceback
+import weakref
 from types import TracebackType
 
 import pytest
@@ -242,6 +244,23 @@ async def test_a_cancellation_from_outside_stays_one(answer: SharedAnswer, aband
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+
+async def test_a_cancelled_wait_leaves_nothing_for_the_garbage_collector(answer: SharedAnswer) -> None:
+    place = listener(answer)
+    gc.disable()
+    try:
+        async with place, listener(answer):
+            waiting = asyncio.create_task(place.next_batch())
+            await settle()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            gone = weakref.ref(waiting)
+            del waiting
+            await settle()
+            assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_to_be_told_twice_that_it_has_left_changes_nothing(answer: SharedAnswer) -> None:

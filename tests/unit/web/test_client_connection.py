@@ -255,16 +255,17 @@ async def test_what_is_held_goes_in_front_of_whatever_is_written_next() -> None:
     far.close()
 
 
-async def test_it_is_full_until_the_kernel_has_taken_all() -> None:
+async def test_it_is_drained_when_the_kernel_has_taken_all() -> None:
     near, far = socket.socketpair()
     exchange = Exchange(ClientStream(near), HTTP1ConnectionParameters(), None, is_first=True)
+    assert exchange.is_drained
     exchange.hold(b"x" * 3_000_000)
-    assert not exchange.is_full
+    assert not exchange.is_drained
     exchange.send_held()
-    assert exchange.is_full
+    assert not exchange.is_drained
     reader, writer = await asyncio.open_connection(sock=far)
     await reader.readexactly(3_000_000)
-    assert not exchange.is_full
+    assert exchange.is_drained
     exchange.stream.close()
     writer.close()
     await writer.wait_closed()
